@@ -1,0 +1,4 @@
+//! `mintage demo`: the whole story on one machine, with an OIDC issuer of its
+//! own beside the real service.
+
+pub mod signing;

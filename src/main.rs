@@ -1,0 +1,3 @@
+//! The `mintage` command.
+
+fn main() {}
