@@ -14,6 +14,7 @@
 pub mod clock;
 pub mod demo;
 pub mod limits;
+pub mod macaroon;
 pub mod mark;
 pub mod oidc;
 pub mod ports;
