@@ -11,6 +11,7 @@
 //! - the edges ([`grpc`], [`keysets`], [`store`], [`config`], [`telemetry`]);
 //! - the wiring ([`app`], [`cli`]), which knows everything and decides nothing.
 
+pub mod caveat;
 pub mod clock;
 pub mod demo;
 pub mod limits;
@@ -18,3 +19,4 @@ pub mod macaroon;
 pub mod mark;
 pub mod oidc;
 pub mod ports;
+pub mod publisher;

@@ -1,0 +1,3 @@
+//! Provisional.
+mod project_name;
+pub use project_name::{ProjectName, ProjectNameInvalid};
