@@ -1,3 +1,0 @@
-//! Provisional.
-mod project_name;
-pub use project_name::{ProjectName, ProjectNameInvalid};
