@@ -75,4 +75,4 @@ impl ActiveState {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

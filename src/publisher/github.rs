@@ -121,4 +121,4 @@ impl GitHub {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

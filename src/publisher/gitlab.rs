@@ -109,4 +109,4 @@ impl GitLab {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

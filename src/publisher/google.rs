@@ -55,4 +55,4 @@ impl ProviderIdentity for Google {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -15,10 +15,14 @@ fn issuer_of(provider: Provider) -> Issuer {
     issuer(provider, URL)
 }
 
-/// Why the common claims with these changes are refused; None if they aren't.
+fn claims_of(issuer: &Issuer) -> Value {
+    with(common_claims(issuer), &json!({"sub": "somebody", "jti": "a-jti"}))
+}
+
+/// Why the usual claims with these changes are refused; None if they aren't.
 fn refusal(provider: Provider, changes: &Value) -> Option<ClaimsRefused> {
     let issuer = issuer_of(provider);
-    let token = verified(&issuer, &with(common_claims(&issuer), changes));
+    let token = verified(&issuer, &with(claims_of(&issuer), changes));
     token.accept(&issuer, AUDIENCE, now()).err()
 }
 
@@ -29,7 +33,7 @@ fn claim(claim: &'static str, problem: ClaimProblem) -> Option<ClaimsRefused> {
 #[test]
 fn accepted_claims_say_what_the_id_token_says() {
     let issuer = issuer_of(Provider::GitHub);
-    let claims = with(common_claims(&issuer), &json!({"extra": {"a": 1}}));
+    let claims = with(claims_of(&issuer), &json!({"extra": {"a": 1}}));
     let token = verified(&issuer, &claims);
     assert_eq!((token.issuer(), token.subject()), (URL, Some("somebody")));
     assert_eq!(token.expires_at(), Some(NOW + 240));
@@ -107,7 +111,7 @@ fn the_times_hold_with_a_leeway_of_thirty_seconds() {
 #[test]
 fn the_leeway_ends_at_the_very_microsecond() {
     let issuer = issuer_of(Provider::Claims);
-    let token = verified(&issuer, &common_claims(&issuer));
+    let token = verified(&issuer, &claims_of(&issuer));
     let at = |moment: Timestamp| token.accept(&issuer, AUDIENCE, moment).is_ok();
     let micro = Duration::from_micros(1);
     let end = Timestamp::from_seconds(NOW + 240).plus(LEEWAY);
@@ -150,7 +154,7 @@ fn times_are_integers_within_bounds() {
 fn what_json_writes_as_no_integer_is_none() {
     let issuer = issuer_of(Provider::Claims);
     for exp in ["null", "1.8e9", "1800000240e0", "1800000240.0", "18000002400000000000000"] {
-        let text = common_claims(&issuer).to_string().replace(&(NOW + 240).to_string(), exp);
+        let text = claims_of(&issuer).to_string().replace(&(NOW + 240).to_string(), exp);
         assert!(text.contains(&format!(r#""exp":{exp}"#)));
         let refused = verified_text(&issuer, &text).accept(&issuer, AUDIENCE, now()).err();
         assert!(
@@ -202,18 +206,18 @@ fn an_id_token_is_redeemed_by_its_jti_where_its_provider_has_one() {
         (Provider::Google, None),
     ] {
         let issuer = issuer_of(provider);
-        let token = verified(&issuer, &common_claims(&issuer));
+        let token = verified(&issuer, &claims_of(&issuer));
         assert_eq!(token.accept(&issuer, AUDIENCE, now()).unwrap().jti(), jti, "{provider:?}");
     }
     let issuer = issuer_of(Provider::Claims);
-    let token = verified(&issuer, &with(common_claims(&issuer), &json!({"jti": null})));
+    let token = verified(&issuer, &with(claims_of(&issuer), &json!({"jti": null})));
     assert_eq!(token.accept(&issuer, AUDIENCE, now()).unwrap().jti(), None);
 }
 
 #[test]
 fn null_is_missing() {
     let issuer = issuer_of(Provider::GitHub);
-    let text = common_claims(&issuer).to_string();
+    let text = claims_of(&issuer).to_string();
     for name in ["exp", "iat", "jti", "aud"] {
         let nulled =
             text.replace(&format!("\"{name}\":"), &format!("\"{name}\":null,\"was_{name}\":"));
@@ -237,7 +241,7 @@ fn null_is_missing() {
 #[test]
 fn claims_hold_for_no_issuer_but_their_own() {
     let issuer = issuer_of(Provider::Claims);
-    let token = verified(&issuer, &common_claims(&issuer));
+    let token = verified(&issuer, &claims_of(&issuer));
     let other = crate::oidc::testing::issuer(Provider::Claims, "https://issuer.example/");
     let refused = token.accept(&other, AUDIENCE, now()).err();
     assert_eq!(refused, claim("iss", ClaimProblem::OtherIssuer));
