@@ -43,6 +43,12 @@ fn a_jwk_counts_where_it_may_and_can_verify_signatures() {
     let ec_key = ec("k", "P-256", &ECDSA_P256_SHA256_FIXED_SIGNING).0;
     let off_curve = with(ec_key.clone(), &json!({"y": encoded(&[7; 32])}));
     let short = with(ec_key.clone(), &json!({"x": encoded(&[7; 31])}));
+    let coordinate = |name: &str| URL_SAFE_NO_PAD.decode(ec_key[name].as_str().unwrap()).unwrap();
+    let (x, y) = (coordinate("x"), coordinate("y"));
+    let shifted = with(
+        ec_key.clone(),
+        &json!({"x": encoded(&x[..31]), "y": encoded(&[&x[31..], &y].concat())}),
+    );
     let modulus = URL_SAFE_NO_PAD.decode(rsa["n"].as_str().unwrap()).unwrap();
     let zero_before = encoded(&[&[0][..], &modulus].concat());
     for (name, jwk, usable) in [
@@ -92,6 +98,7 @@ fn a_jwk_counts_where_it_may_and_can_verify_signatures() {
         ("P-256 with the other curve's alg", with(ec_key, &json!({"alg": "ES384"})), false),
         ("a point that is not on the curve", off_curve, false),
         ("a point that is too short", short, false),
+        ("a point cut in the wrong place", shifted, false),
         (
             "P-521",
             json!({"kty": "EC", "kid": "k", "crv": "P-521", "x": encoded(&[1; 66]), "y": encoded(&[1; 66])}),
