@@ -1,13 +1,22 @@
 //! The public keys of an issuer, and the check of a signature.
 //!
-//! The one file that names `jsonwebtoken`, and only for signatures:
-//! claims and times are this crate's own business.
+//! `jsonwebtoken` reads the JWKs, and nothing else here or elsewhere: claims and
+//! times are this crate's own business. Signatures are held against keys that
+//! AWS-LC parsed once, when the key set was read: that saves every Mint 2 µs,
+//! and a key that can't work is found out then, and not by an ID token.
 
 use std::{collections::HashMap, fmt, str::FromStr, sync::Arc};
 
-use jsonwebtoken::{
-    AlgorithmFamily, DecodingKey,
-    jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse},
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey,
+    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512,
+    RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512, RsaParameters,
+    RsaPublicKeyComponents, VerificationAlgorithm,
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use jsonwebtoken::jwk::{
+    AlgorithmParameters, EllipticCurve, EllipticCurveKeyParameters, Jwk, KeyAlgorithm,
+    KeyOperations, OctetKeyPairParameters, PublicKeyUse, RSAKeyParameters,
 };
 use serde::Deserialize;
 
@@ -15,8 +24,9 @@ use serde::Deserialize;
 /// publish fewer than ten.
 pub const MAX_KEYS: usize = 64;
 
-/// RSA keys shorter than this are left out (NIST SP 800-131A).
-const MIN_RSA_BITS: usize = 2048;
+/// RSA keys of other lengths are left out: shorter ones are weak (NIST SP
+/// 800-131A), longer ones make every check dear, and AWS-LC takes neither.
+const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
 /// An asymmetric signature algorithm of RFC 7518 and RFC 8037. Symmetric ones
 /// and `none` have no value here.
@@ -63,17 +73,16 @@ impl Algorithm {
         }
     }
 
-    const fn vendor(self) -> jsonwebtoken::Algorithm {
+    /// What AWS-LC calls it, where it is one for RSA keys.
+    fn of_rsa(self) -> Option<&'static RsaParameters> {
         match self {
-            Self::RS256 => jsonwebtoken::Algorithm::RS256,
-            Self::RS384 => jsonwebtoken::Algorithm::RS384,
-            Self::RS512 => jsonwebtoken::Algorithm::RS512,
-            Self::PS256 => jsonwebtoken::Algorithm::PS256,
-            Self::PS384 => jsonwebtoken::Algorithm::PS384,
-            Self::PS512 => jsonwebtoken::Algorithm::PS512,
-            Self::ES256 => jsonwebtoken::Algorithm::ES256,
-            Self::ES384 => jsonwebtoken::Algorithm::ES384,
-            Self::EdDSA => jsonwebtoken::Algorithm::EdDSA,
+            Self::RS256 => Some(&RSA_PKCS1_2048_8192_SHA256),
+            Self::RS384 => Some(&RSA_PKCS1_2048_8192_SHA384),
+            Self::RS512 => Some(&RSA_PKCS1_2048_8192_SHA512),
+            Self::PS256 => Some(&RSA_PSS_2048_8192_SHA256),
+            Self::PS384 => Some(&RSA_PSS_2048_8192_SHA384),
+            Self::PS512 => Some(&RSA_PSS_2048_8192_SHA512),
+            Self::ES256 | Self::ES384 | Self::EdDSA => None,
         }
     }
 }
@@ -91,24 +100,26 @@ impl FromStr for Algorithm {
     }
 }
 
-/// One public key of an issuer.
+/// One public key of an issuer, ready for each algorithm that it may be used with.
 pub struct VerifyingKey {
-    key: DecodingKey,
-    algorithms: Vec<Algorithm>,
+    keys: Vec<(Algorithm, ParsedPublicKey)>,
 }
 
 impl fmt::Debug for VerifyingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("VerifyingKey").field("algorithms", &self.algorithms).finish_non_exhaustive()
+        let algorithms: Vec<_> = self.keys.iter().map(|(algorithm, _)| algorithm).collect();
+        f.debug_struct("VerifyingKey").field("algorithms", &algorithms).finish_non_exhaustive()
     }
 }
 
 impl VerifyingKey {
-    /// Whether the signature (base64url, as in a JWT) is this key's over the message.
-    pub fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &str) -> bool {
-        self.algorithms.contains(&algorithm)
-            && jsonwebtoken::crypto::verify(signature, message, &self.key, algorithm.vendor())
-                .unwrap_or(false)
+    /// Whether the signature (its bytes, as RFC 7518 has them) is this key's over
+    /// the message.
+    pub fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
+        self.keys
+            .iter()
+            .find(|(own, _)| *own == algorithm)
+            .is_some_and(|(_, key)| key.verify_sig(message, signature).is_ok())
     }
 
     /// The key and its `kid`, where it is one that may verify ID tokens.
@@ -117,28 +128,18 @@ impl VerifyingKey {
         if !meant_for_signatures(jwk) {
             return None;
         }
-        let fitting = match &jwk.algorithm {
-            AlgorithmParameters::RSA(_) => &Algorithm::ALL[0..6],
-            AlgorithmParameters::EllipticCurve(curve) => match curve.curve {
-                EllipticCurve::P256 => &[Algorithm::ES256][..],
-                EllipticCurve::P384 => &[Algorithm::ES384],
-                _ => return None,
-            },
-            AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519 => {
-                &[Algorithm::EdDSA]
-            }
+        let mut keys = match &jwk.algorithm {
+            AlgorithmParameters::RSA(key) => rsa_keys(key)?,
+            AlgorithmParameters::EllipticCurve(key) => vec![ec_key(key)?],
+            AlgorithmParameters::OctetKeyPair(key) => vec![ed_key(key)?],
             // Symmetric keys never count, nor does what nobody here can read.
             _ => return None,
         };
-        let algorithms = match jwk.common.key_algorithm {
-            None => fitting.to_vec(),
-            Some(named) => vec![own_algorithm(named).filter(|named| fitting.contains(named))?],
-        };
-        let key = DecodingKey::from_jwk(jwk).ok()?;
-        if key.family() == AlgorithmFamily::Rsa && rsa_bits(&key) < MIN_RSA_BITS {
-            return None;
+        if let Some(named) = jwk.common.key_algorithm {
+            let named = own_algorithm(named)?;
+            keys.retain(|(algorithm, _)| *algorithm == named);
         }
-        Some((kid, Self { key, algorithms }))
+        if keys.is_empty() { None } else { Some((kid, Self { keys })) }
     }
 }
 
@@ -153,19 +154,54 @@ fn own_algorithm(named: KeyAlgorithm) -> Option<Algorithm> {
     named.to_string().parse().ok()
 }
 
-fn rsa_bits(key: &DecodingKey) -> usize {
-    match key.kind() {
-        jsonwebtoken::DecodingKeyKind::RsaModulusExponent { n, .. } => {
-            let zeros = n.iter().take_while(|byte| **byte == 0).count();
-            let first = n.get(zeros).map_or(0, |byte| byte.leading_zeros() as usize);
-            ((n.len() - zeros) * 8).saturating_sub(first)
-        }
-        jsonwebtoken::DecodingKeyKind::SecretOrDer(_) => 0,
+fn rsa_keys(key: &RSAKeyParameters) -> Option<Vec<(Algorithm, ParsedPublicKey)>> {
+    let (n, e) = (decoded_integer(&key.n)?, decoded_integer(&key.e)?);
+    let bits = n.len() * 8 - n.first()?.leading_zeros() as usize;
+    if !RSA_BITS.contains(&bits) {
+        return None;
     }
+    let components = RsaPublicKeyComponents { n, e };
+    let parsed = |algorithm: Algorithm| {
+        let key = components.to_parsed_public_key(algorithm.of_rsa()?).ok()?;
+        Some((algorithm, key))
+    };
+    Some(Algorithm::ALL.into_iter().filter_map(parsed).collect())
+}
+
+fn ec_key(key: &EllipticCurveKeyParameters) -> Option<(Algorithm, ParsedPublicKey)> {
+    let (algorithm, vendor, width): (_, &'static dyn VerificationAlgorithm, _) = match key.curve {
+        EllipticCurve::P256 => (Algorithm::ES256, &ECDSA_P256_SHA256_FIXED, 32),
+        EllipticCurve::P384 => (Algorithm::ES384, &ECDSA_P384_SHA384_FIXED, 48),
+        _ => return None,
+    };
+    let (x, y) = (decoded(&key.x)?, decoded(&key.y)?);
+    if x.len() != width || y.len() != width {
+        return None;
+    }
+    // An uncompressed point (SEC 1, section 2.3.3).
+    let point = [&[4][..], &x, &y].concat();
+    Some((algorithm, ParsedPublicKey::new(vendor, point).ok()?))
+}
+
+fn ed_key(key: &OctetKeyPairParameters) -> Option<(Algorithm, ParsedPublicKey)> {
+    if key.curve != EllipticCurve::Ed25519 {
+        return None;
+    }
+    Some((Algorithm::EdDSA, ParsedPublicKey::new(&ED25519, decoded(&key.x)?).ok()?))
+}
+
+fn decoded(text: &str) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(text).ok()
+}
+
+/// An integer without the zeros that some issuers put before it.
+fn decoded_integer(text: &str) -> Option<Vec<u8>> {
+    let bytes = decoded(text)?;
+    Some(bytes.into_iter().skip_while(|byte| *byte == 0).collect())
 }
 
 /// The usable keys of an issuer, by `kid`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct KeySet {
     keys: HashMap<String, Arc<VerifyingKey>>,
     skipped: usize,
@@ -187,18 +223,18 @@ impl KeySet {
     /// one counts; of more than [`MAX_KEYS`] the first so many are read.
     pub fn parse(document: &[u8]) -> Result<Self, KeySetUnreadable> {
         let document: Document = serde_json::from_slice(document).map_err(|_| KeySetUnreadable)?;
-        let mut set = Self::default();
+        let listed = document.keys.len();
+        let mut keys = HashMap::new();
         for value in document.keys.into_iter().take(MAX_KEYS) {
-            let usable =
-                serde_json::from_value(value).ok().and_then(|jwk| VerifyingKey::from_jwk(&jwk));
-            match usable {
-                Some((kid, key)) if !set.keys.contains_key(&kid) => {
-                    set.keys.insert(kid, Arc::new(key));
-                }
-                _ => set.skipped += 1,
+            let jwk = serde_json::from_value(value).ok();
+            if let Some((kid, key)) = jwk.and_then(|jwk| VerifyingKey::from_jwk(&jwk)) {
+                keys.entry(kid).or_insert_with(|| Arc::new(key));
             }
         }
-        if set.keys.is_empty() { Err(KeySetUnreadable) } else { Ok(set) }
+        if keys.is_empty() {
+            return Err(KeySetUnreadable);
+        }
+        Ok(Self { skipped: listed - keys.len(), keys })
     }
 
     /// The key with this `kid`.
@@ -216,8 +252,11 @@ impl KeySet {
         self.keys.is_empty()
     }
 
-    /// How many JWKs were left out.
+    /// How many JWKs were left out, those beyond [`MAX_KEYS`] among them.
     pub const fn skipped(&self) -> usize {
         self.skipped
     }
 }
+
+#[cfg(test)]
+mod tests;
