@@ -1,6 +1,8 @@
 //! Compiles `proto/` with protox, so that no machine needs a protoc.
 
-use std::{env, error::Error, path::PathBuf};
+use std::{env, error::Error, fs, path::PathBuf};
+
+use prost::Message as _;
 
 const PROTO_FILES: &[&str] = &["mintage/v1/token_service.proto"];
 
@@ -8,8 +10,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     let descriptors = protox::compile(PROTO_FILES, ["proto"])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    tonic_prost_build::configure()
-        .file_descriptor_set_path(out.join("mintage.bin"))
-        .compile_fds(descriptors)?;
+    // Server reflection answers from it.
+    fs::write(out.join("mintage.bin"), descriptors.encode_to_vec())?;
+    tonic_prost_build::configure().compile_fds(descriptors)?;
     Ok(())
 }

@@ -14,9 +14,12 @@
 pub mod caveat;
 pub mod clock;
 pub mod demo;
+pub mod grant;
+pub mod grpc;
 pub mod limits;
 pub mod macaroon;
 pub mod mark;
 pub mod oidc;
 pub mod ports;
 pub mod publisher;
+pub mod service;

@@ -27,10 +27,18 @@ impl Mark {
         Self::of("mint-retry", &[caller.as_bytes(), request_id.as_bytes(), fingerprint])
     }
 
-    /// A repeatable Verify: who called, with which id, for which token and
-    /// access (a fingerprint of both).
-    pub fn verify_retry(caller: &str, request_id: &str, fingerprint: &[u8; 32]) -> Self {
-        Self::of("verify-retry", &[caller.as_bytes(), request_id.as_bytes(), fingerprint])
+    /// A repeatable Verify: who called, with which id, for which request
+    /// (a fingerprint that leaves the client and the token's text aside), and for
+    /// which token (a fingerprint of its signature, because its text has many
+    /// spellings).
+    pub fn verify_retry(
+        caller: &str,
+        request_id: &str,
+        fingerprint: &[u8; 32],
+        token: &[u8; 32],
+    ) -> Self {
+        let parts: [&[u8]; 4] = [caller.as_bytes(), request_id.as_bytes(), fingerprint, token];
+        Self::of("verify-retry", &parts)
     }
 
     /// An upload token was revoked, with every token narrowed from it.

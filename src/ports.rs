@@ -178,8 +178,8 @@ pub struct Use {
     pub mark: Mark,
     /// How many allowed answers it is good for.
     pub count: u32,
-    /// How long the counter must live. None: for good.
-    pub until: Option<Timestamp>,
+    /// How long the counter must live.
+    pub until: Timestamp,
 }
 
 /// Whether uses are spent.

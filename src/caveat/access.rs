@@ -33,8 +33,8 @@ pub struct Access<'a> {
 /// A project of the index.
 #[derive(Clone, Debug)]
 pub struct AccessProject<'a> {
-    /// The index's own id.
-    pub id: &'a str,
+    /// The index's own id, if it told one.
+    pub id: Option<&'a str>,
     /// The PEP 503 name.
     pub name: String,
 }

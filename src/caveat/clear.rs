@@ -53,7 +53,9 @@ pub enum Uncleared {
 pub fn clear(caveat: &Caveat<'_>, access: &Access<'_>) -> Result<(), Uncleared> {
     match caveat {
         Caveat::Expiration { expires_at, not_before } => in_time(*expires_at, *not_before, access),
-        Caveat::ProjectNames(names) => project(names, "project", access, |project| &project.name),
+        Caveat::ProjectNames(names) => {
+            project(names, "project", access, |project| Some(&project.name))
+        }
         Caveat::ProjectIds(ids) => project(ids, "project id", access, |project| project.id),
         Caveat::UserId(id) => user(id, access),
         Caveat::AnyUser => match access.subject {
@@ -105,9 +107,9 @@ fn project<'p>(
     allowed: &[Cow<'_, str>],
     what: &str,
     access: &'p Access<'_>,
-    key: impl Fn(&'p super::AccessProject<'_>) -> &'p str,
+    key: impl Fn(&'p super::AccessProject<'_>) -> Option<&'p str>,
 ) -> Result<(), Uncleared> {
-    one_of(allowed, access.project.as_ref().map(key)).ok_or_else(|| Uncleared::Project {
+    one_of(allowed, access.project.as_ref().and_then(key)).ok_or_else(|| Uncleared::Project {
         allowed: listed(what, allowed),
         found: access
             .project

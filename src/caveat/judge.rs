@@ -114,10 +114,11 @@ fn weigh(
 }
 
 impl ReadCaveat<'_> {
-    fn end(&self) -> Option<i64> {
+    /// Its end in Unix seconds, where it has one.
+    pub fn end(&self) -> Option<i64> {
         match self {
-            Self::Known(Caveat::Expiration { expires_at, .. }) => Some(*expires_at),
-            Self::Known(_) | Self::Unreadable(_) => None,
+            Self::Known(caveat) => caveat.end(),
+            Self::Unreadable(_) => None,
         }
     }
 }

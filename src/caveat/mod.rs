@@ -112,4 +112,23 @@ impl Caveat<'_> {
             Self::Actions(_) => 69,
         }
     }
+
+    /// Its end in Unix seconds, where it has one. Not an answer, and so of use
+    /// only to those who write caveats or tell people about them.
+    pub const fn end(&self) -> Option<i64> {
+        match self {
+            Self::Expiration { expires_at, .. } => Some(*expires_at),
+            Self::ProjectNames(_)
+            | Self::ProjectIds(_)
+            | Self::UserId(_)
+            | Self::AnyUser
+            | Self::PublisherId(_)
+            | Self::Uses { .. }
+            | Self::Versions(_)
+            | Self::Filenames(_)
+            | Self::Digests(_)
+            | Self::ClientNetworks(_)
+            | Self::Actions(_) => None,
+        }
+    }
 }

@@ -22,7 +22,7 @@ fn access(subject: &Subject) -> Access<'_> {
         now: Timestamp::from_seconds(NOW),
         subject,
         action: Action::parse("").unwrap(),
-        project: Some(AccessProject { id: "id-1", name: "sample-project".to_owned() }),
+        project: Some(AccessProject { id: Some("id-1"), name: "sample-project".to_owned() }),
         publisher_ids: &[],
         version: Some("1.0".parse().unwrap()),
         filename: Some("sample_project-1.0.tar.gz"),
@@ -478,7 +478,7 @@ proptest! {
         let ids = ["p1".to_owned()];
         let access = Access {
             now: Timestamp::from_seconds(now),
-            project: project.map(|name| AccessProject { id: "id-1", name: name.to_owned() }),
+            project: project.map(|name| AccessProject { id: Some("id-1"), name: name.to_owned() }),
             publisher_ids: if registered { &ids } else { &[] },
             client_ip,
             ..access(&subject)

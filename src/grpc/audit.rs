@@ -1,0 +1,86 @@
+//! The audit trail: one event for each call's answer, of its own target, so that
+//! an operator can send it elsewhere. Never a token, an ID token or a key.
+
+use std::time::Duration;
+
+use super::status::reason_name;
+use crate::service::{Client, Refusal};
+
+/// The target of every event.
+pub const TARGET: &str = "mintage::audit";
+
+/// What is told about a call besides its outcome.
+#[derive(Debug)]
+pub struct Call<'a> {
+    /// `Mint`, `Verify`, `Attenuate` or `Revoke`.
+    pub rpc: &'static str,
+    /// The caller's name; empty where it didn't prove itself.
+    pub caller: &'a str,
+    /// The index's name, as the request had it.
+    pub index: &'a str,
+    /// Who asked the index.
+    pub client: &'a Client,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// What came of a call.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// `minted`, `allowed`, `denied`, `attenuated` or `revoked`.
+    pub outcome: &'static str,
+    /// The token's id, which says whose it is; empty where there is none.
+    pub token_id: String,
+    /// The verified issuer of the ID token.
+    pub issuer: String,
+    /// The reasons of a denial, with commas between.
+    pub reasons: String,
+    /// Why the index wanted this, in its own words.
+    pub cause: String,
+}
+
+impl Outcome {
+    /// An outcome of which nothing else is known yet.
+    pub fn of(outcome: &'static str) -> Self {
+        Self { outcome, ..Self::default() }
+    }
+}
+
+/// Tells of a call that was answered.
+pub fn answered(call: &Call<'_>, outcome: &Outcome) {
+    tracing::info!(
+        target: TARGET,
+        rpc = call.rpc,
+        outcome = outcome.outcome,
+        caller = call.caller,
+        index = call.index,
+        token_id = outcome.token_id,
+        issuer = outcome.issuer,
+        reasons = outcome.reasons,
+        cause = outcome.cause,
+        client_ip = call.client.ip.map(tracing::field::display),
+        user_agent = call.client.user_agent,
+        took_us = micros(call.took),
+        "{} {}", call.rpc, outcome.outcome
+    );
+}
+
+/// Tells of a call that was refused, or got no answer.
+pub fn refused(call: &Call<'_>, refusal: &Refusal) {
+    tracing::info!(
+        target: TARGET,
+        rpc = call.rpc,
+        outcome = "refused",
+        caller = call.caller,
+        index = call.index,
+        reasons = reason_name(refusal.reason),
+        client_ip = call.client.ip.map(tracing::field::display),
+        user_agent = call.client.user_agent,
+        took_us = micros(call.took),
+        "{} refused: {}", call.rpc, refusal.message
+    );
+}
+
+fn micros(took: Duration) -> u64 {
+    u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
+}

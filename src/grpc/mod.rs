@@ -1,0 +1,40 @@
+//! The gRPC edge: the contract's messages in, the domain's values through, the
+//! contract's messages out.
+//!
+//! Generated types stay in here. Conversions are pure functions; a
+//! `tonic::Status` is made in [`status`] and nowhere else.
+
+pub mod audit;
+mod callers;
+mod convert;
+mod gate;
+mod server;
+pub mod status;
+pub mod transport;
+
+pub use callers::CallerTokens;
+pub use gate::{Gate, GateBounds};
+pub use server::{TokenServer, routes};
+
+/// The generated types of `proto/mintage/v1`.
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    unused_qualifications,
+    clippy::all,
+    clippy::allow_attributes_without_reason,
+    clippy::doc_markdown,
+    clippy::missing_const_for_fn,
+    clippy::semicolon_if_nothing_returned,
+    reason = "generated; the comments of the proto files become documentation"
+)]
+pub mod proto {
+    tonic::include_proto!("mintage.v1");
+
+    /// The compiled contract, from which server reflection answers.
+    pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("mintage");
+}
+
+/// The largest message, in bytes: 20,000 projects with ids and names of PyPI's
+/// length take about half of it.
+pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;

@@ -1,0 +1,245 @@
+//! The four calls: who calls, what for, the use case, the answer, the audit.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use tonic::{Request, Response, Status, service::Routes};
+use tonic_health::pb::health_server::{Health, HealthServer};
+
+use super::{
+    CallerTokens, MAX_MESSAGE_BYTES,
+    audit::{self, Call, Outcome},
+    convert::{self, VerifyCredential},
+    proto::{
+        self,
+        token_service_server::{TokenService, TokenServiceServer},
+    },
+    status::{reason_name, status},
+};
+use crate::service::{Admitted, Caller, Client, Refusal, Right, Service, Verdict, VerifyAnswer};
+
+/// The service behind the contract's four calls.
+#[derive(Clone)]
+pub struct TokenServer {
+    service: Arc<Service>,
+    callers: Arc<CallerTokens>,
+}
+
+impl TokenServer {
+    /// The service, for these callers.
+    pub fn new(service: Arc<Service>, callers: Arc<CallerTokens>) -> Self {
+        Self { service, callers }
+    }
+}
+
+/// Everything that is served on the gRPC port: the contract, health, and
+/// reflection in the version that tools ask for and the one before it.
+pub fn routes(
+    server: TokenServer,
+    health: HealthServer<impl Health>,
+) -> Result<Routes, tonic_reflection::server::Error> {
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let tokens = TokenServiceServer::new(server)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(usize::MAX);
+    Ok(Routes::new(tokens)
+        .add_service(health)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .prepare())
+}
+
+#[tonic::async_trait]
+impl TokenService for TokenServer {
+    async fn mint(
+        &self,
+        request: Request<proto::MintRequest>,
+    ) -> Result<Response<proto::MintResponse>, Status> {
+        let mut told = Told::new("Mint", &request.get_ref().index);
+        let answer = self.minted(&mut told, request).await;
+        told.end(answer)
+    }
+
+    async fn verify(
+        &self,
+        request: Request<proto::VerifyRequest>,
+    ) -> Result<Response<proto::VerifyResponse>, Status> {
+        let mut told = Told::new("Verify", &request.get_ref().index);
+        let answer = self.verified(&mut told, request).await;
+        told.end(answer)
+    }
+
+    async fn attenuate(
+        &self,
+        request: Request<proto::AttenuateRequest>,
+    ) -> Result<Response<proto::AttenuateResponse>, Status> {
+        let mut told = Told::new("Attenuate", &request.get_ref().index);
+        let answer = self.attenuated(&mut told, request);
+        told.end(answer)
+    }
+
+    async fn revoke(
+        &self,
+        request: Request<proto::RevokeRequest>,
+    ) -> Result<Response<proto::RevokeResponse>, Status> {
+        let mut told = Told::new("Revoke", &request.get_ref().index);
+        let answer = self.revoked(&mut told, request).await;
+        told.end(answer)
+    }
+}
+
+impl TokenServer {
+    /// The first checks of every call.
+    fn admit<T>(
+        &self,
+        told: &mut Told,
+        request: &Request<T>,
+        right: impl FnOnce(&Caller) -> Right,
+        index: &str,
+    ) -> Result<Admitted, Refusal> {
+        let caller = self.callers.authenticate(request.metadata())?;
+        let caller = told.caller.insert(caller);
+        let admitted = self.service.admit(caller, right(caller), index)?;
+        told.index.clone_from(&admitted.index().name);
+        Ok(admitted)
+    }
+
+    async fn minted(
+        &self,
+        told: &mut Told,
+        request: Request<proto::MintRequest>,
+    ) -> Result<(proto::MintResponse, Outcome), Refusal> {
+        use proto::mint_request::Subject;
+
+        let message = request.get_ref();
+        let right = |caller: &Caller| match &message.subject {
+            Some(Subject::TrustedPublishing(_)) => Right::MintPublisher,
+            Some(Subject::User(_)) => Right::MintUser,
+            // Whoever may mint at all hears what is wrong with the request.
+            None if caller.may.contains(&Right::MintUser) => Right::MintUser,
+            None => Right::MintPublisher,
+        };
+        let at = self.admit(told, &request, right, &message.index)?;
+        let wanted = convert::mint_request(request.into_inner(), &at.index().name)?;
+        told.client.clone_from(&wanted.client);
+        let answer = self.service.mint(&at, wanted).await?;
+        let outcome = Outcome {
+            token_id: answer.token_id.clone(),
+            issuer: answer.identity.as_ref().map_or("", |token| token.issuer()).to_owned(),
+            ..Outcome::of("minted")
+        };
+        Ok((convert::mint_response(answer), outcome))
+    }
+
+    async fn verified(
+        &self,
+        told: &mut Told,
+        request: Request<proto::VerifyRequest>,
+    ) -> Result<(proto::VerifyResponse, Outcome), Refusal> {
+        let index = &request.get_ref().index;
+        let at = self.admit(told, &request, |_| Right::Verify, index)?;
+        let answered = |answer: VerifyAnswer<'_>| {
+            let outcome = verify_outcome(&answer);
+            (convert::verify_response(answer), outcome)
+        };
+        match convert::verify_request(request.into_inner(), &at.index().name)? {
+            VerifyCredential::UploadToken(wanted) => {
+                told.client.clone_from(&wanted.client);
+                let read = Service::read_upload_token(&at, &wanted.token.0);
+                let read = read.as_ref().map_err(Clone::clone);
+                self.service.verify_upload_token(&at, &wanted, read).await.map(answered)
+            }
+            VerifyCredential::IdToken(publishing, client) => {
+                told.client.clone_from(&client);
+                self.service.verify_id_token(&at, &publishing, &client).await.map(answered)
+            }
+        }
+    }
+
+    fn attenuated(
+        &self,
+        told: &mut Told,
+        request: Request<proto::AttenuateRequest>,
+    ) -> Result<(proto::AttenuateResponse, Outcome), Refusal> {
+        let index = &request.get_ref().index;
+        let at = self.admit(told, &request, |_| Right::Attenuate, index)?;
+        let wanted = convert::attenuate_request(request.into_inner())?;
+        let answer = self.service.attenuate(&at, wanted)?;
+        let token_id = String::from_utf8_lossy(answer.macaroon.identifier()).into_owned();
+        let outcome = Outcome { token_id, ..Outcome::of("attenuated") };
+        Ok((convert::attenuate_response(answer), outcome))
+    }
+
+    async fn revoked(
+        &self,
+        told: &mut Told,
+        request: Request<proto::RevokeRequest>,
+    ) -> Result<(proto::RevokeResponse, Outcome), Refusal> {
+        let index = &request.get_ref().index;
+        let at = self.admit(told, &request, |_| Right::Revoke, index)?;
+        let (wanted, client, cause) = convert::revoke_request(request.into_inner())?;
+        told.client = client;
+        let answer = self.service.revoke(&at, wanted).await?;
+        let outcome =
+            Outcome { token_id: answer.token_id.clone(), cause, ..Outcome::of("revoked") };
+        Ok((convert::revoke_response(answer), outcome))
+    }
+}
+
+fn verify_outcome(answer: &VerifyAnswer<'_>) -> Outcome {
+    let outcome = match answer.verdict() {
+        Verdict::Allowed => Outcome::of("allowed"),
+        Verdict::Denied => Outcome::of("denied"),
+    };
+    let reasons: Vec<_> = answer.denials.iter().map(|denial| reason_name(denial.reason)).collect();
+    Outcome {
+        token_id: answer.token.as_ref().map_or("", |token| &token.token_id).to_owned(),
+        issuer: answer.identity.as_ref().map_or("", |token| token.issuer()).to_owned(),
+        reasons: reasons.join(","),
+        ..outcome
+    }
+}
+
+/// What the audit trail is told of a call, as it becomes known.
+struct Told {
+    rpc: &'static str,
+    index: String,
+    caller: Option<Arc<Caller>>,
+    client: Client,
+    began: Instant,
+}
+
+/// How much of an index's name is told that nobody has looked up yet.
+const TOLD_INDEX_CHARS: usize = 64;
+
+impl Told {
+    fn new(rpc: &'static str, index: &str) -> Self {
+        let index = index.chars().take(TOLD_INDEX_CHARS).collect();
+        Self { rpc, index, caller: None, client: Client::default(), began: Instant::now() }
+    }
+
+    /// The end of every call: one event, and the answer or its status.
+    fn end<T>(&self, answer: Result<(T, Outcome), Refusal>) -> Result<Response<T>, Status> {
+        let call = Call {
+            rpc: self.rpc,
+            caller: self.caller.as_ref().map_or("", |caller| &caller.name),
+            index: &self.index,
+            client: &self.client,
+            took: self.began.elapsed(),
+        };
+        match answer {
+            Ok((message, outcome)) => {
+                audit::answered(&call, &outcome);
+                Ok(Response::new(message))
+            }
+            Err(refusal) => {
+                audit::refused(&call, &refusal);
+                Err(status(refusal))
+            }
+        }
+    }
+}

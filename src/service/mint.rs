@@ -1,0 +1,278 @@
+//! Mint: an identity becomes an upload token.
+//!
+//! Everything pure and cheap comes first, the redeeming is last, and a refused
+//! request never redeems. What the macaroon is made of besides the grant (the
+//! moment, the chance, the key) is kept with the mark, so that the same call can
+//! get the very same token again.
+
+use super::{Admitted, Charged, Client, Reason, Refusal, Retry, Right, Service, id_token::Proven};
+use crate::{
+    caveat::Caveat,
+    clock::Timestamp,
+    grant::{Feature, Grant, Wish},
+    macaroon::{Identifier, KeyId, Macaroon, Subject},
+    mark::{Mark, Seed},
+    oidc::{Claims, LEEWAY, VerifiedIdToken},
+    ports::{LimitsSpent, Redeemed, Redemption},
+    publisher::{self, Project, Publisher},
+};
+
+/// For whom, and what else is wanted.
+#[derive(Debug)]
+pub struct MintRequest {
+    /// For whom.
+    pub subject: MintSubject,
+    /// What else.
+    pub wish: Wish,
+    /// Who asked the index.
+    pub client: Client,
+    /// Under which the same call may come again.
+    pub retry: Option<Retry>,
+}
+
+/// For whom.
+#[derive(Debug)]
+pub enum MintSubject {
+    /// A CI job that proves itself.
+    TrustedPublishing(TrustedPublishing),
+    /// A user, vouched for by the caller.
+    User(Subject),
+}
+
+/// Proof of a CI job's identity, and the publishers that may match it.
+pub struct TrustedPublishing {
+    /// The ID token as the client sent it.
+    pub id_token: String,
+    /// Who may match.
+    pub candidates: Vec<Publisher>,
+}
+
+impl std::fmt::Debug for TrustedPublishing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TrustedPublishing")
+            .field("candidates", &self.candidates.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// An upload token, and what it is.
+pub struct MintAnswer {
+    /// The upload token.
+    pub token: String,
+    /// Its identifier.
+    pub token_id: String,
+    /// Its earliest end, in Unix seconds. None: it has none.
+    pub expires_at: Option<i64>,
+    /// The feature in force.
+    pub feature: Feature,
+    /// Which candidate matched. None for a user.
+    pub publisher_id: Option<String>,
+    /// The projects that it is good for; empty where that is decided at use.
+    pub projects: Vec<Project>,
+    /// Every caveat in it, in order.
+    pub caveats: Vec<Caveat<'static>>,
+    /// What the ID token said. None for a user.
+    pub identity: Option<VerifiedIdToken>,
+}
+
+impl std::fmt::Debug for MintAnswer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MintAnswer").field("token_id", &self.token_id).finish_non_exhaustive()
+    }
+}
+
+/// A mark outlives the last moment at which its ID token is accepted by so much,
+/// for replicas whose clocks differ.
+const MARK_SLACK: std::time::Duration = std::time::Duration::from_secs(30);
+
+impl Service {
+    /// Exchanges an identity for an upload token.
+    pub async fn mint(&self, at: &Admitted, request: MintRequest) -> Result<MintAnswer, Refusal> {
+        let now = self.clock.now();
+        let MintRequest { subject, wish, client, retry } = request;
+        match subject {
+            MintSubject::User(subject) => self.mint_user(at, subject, wish, &client, now).await,
+            MintSubject::TrustedPublishing(publishing) => {
+                let answer =
+                    self.mint_publisher(at, publishing, wish, &client, retry.as_ref(), now).await;
+                match answer {
+                    Err(refusal) => Err(self.charge_mint(refusal, &client, now).await),
+                    minted => minted,
+                }
+            }
+        }
+    }
+
+    async fn mint_user(
+        &self,
+        at: &Admitted,
+        subject: Subject,
+        wish: Wish,
+        client: &Client,
+        now: Timestamp,
+    ) -> Result<MintAnswer, Refusal> {
+        at.must_have(Right::MintUser)?;
+        let grant = Grant::for_user(subject.id(), at.index().policy.allow_user(wish)?);
+        let limit = self.limits.user_mint(client.ip);
+        if let Some(limit) = limit
+            && let LimitsSpent::Beyond { retry_after } =
+                self.store.spend_limits(&[limit], now).await?
+        {
+            return Err(Refusal::limited(retry_after));
+        }
+        self.write(at, grant, subject, &self.seed(now))
+    }
+
+    async fn mint_publisher(
+        &self,
+        at: &Admitted,
+        publishing: TrustedPublishing,
+        wish: Wish,
+        client: &Client,
+        retry: Option<&Retry>,
+        now: Timestamp,
+    ) -> Result<MintAnswer, Refusal> {
+        at.must_have(Right::MintPublisher)?;
+        let policy = &at.index().policy;
+        let wish = policy.allow_publisher(wish)?;
+        let Proven { id_token, issuer } = self.prove(at, &publishing.id_token).await?;
+        let claims = id_token.accept(&issuer, &at.index().audience, now)?;
+        let publisher = publisher::find(&claims, &publishing.candidates)?;
+        let grant = Grant::for_publisher(publisher, wish, policy.max_embedded_projects)?;
+        let seed = self.redeem(at, &claims, publisher, client, retry, now).await?;
+        let subject = Subject::publisher(&publisher.id)
+            .map_err(|error| Refusal::new(Reason::RequestInvalid, error.to_string()))?;
+        let minted = self.write(at, grant, subject, &seed)?;
+        Ok(MintAnswer {
+            publisher_id: Some(publisher.id.clone()),
+            identity: Some(id_token),
+            ..minted
+        })
+    }
+
+    /// The last step before the token is written: after it, the ID token is used.
+    async fn redeem(
+        &self,
+        at: &Admitted,
+        claims: &Claims<'_>,
+        publisher: &Publisher,
+        client: &Client,
+        retry: Option<&Retry>,
+        now: Timestamp,
+    ) -> Result<Seed, Refusal> {
+        let seed = self.seed(now);
+        let limits = self.limits.publisher_mint(client.ip, &at.index().name, &publisher.id);
+        let redeemed = match redemption(at, claims, retry, &seed, now) {
+            Some(redemption) => self.store.redeem(&redemption, &limits, now).await?,
+            // Nothing tells two of this provider's ID tokens apart, so none is
+            // redeemed, and only the limits hold.
+            None => match self.store.spend_limits(&limits, now).await? {
+                LimitsSpent::Within => Redeemed::Now,
+                LimitsSpent::Beyond { retry_after } => Redeemed::Limited { retry_after },
+            },
+        };
+        match redeemed {
+            Redeemed::Now => Ok(seed),
+            Redeemed::Again(first) => Ok(first),
+            Redeemed::Before => Err(Refusal::new(
+                Reason::IdTokenReused,
+                "the ID token was used before; the job must ask its provider for a fresh one",
+            )),
+            Redeemed::Unremembered => Err(Refusal::new(
+                Reason::IdTokenReused,
+                "the ID token is older than the service's memory, so it may have been used before; \
+                 the job must ask its provider for a fresh one",
+            )),
+            Redeemed::Limited { retry_after } => Err(Refusal::limited(retry_after)),
+        }
+    }
+
+    fn seed(&self, now: Timestamp) -> Seed {
+        Seed {
+            minted_at: now,
+            uuid_bits: self.random(),
+            nonce_bits: self.random(),
+            key_id: self.keyring.load().current().as_str().to_owned(),
+        }
+    }
+
+    /// Writes the macaroon.
+    fn write(
+        &self,
+        at: &Admitted,
+        grant: Grant,
+        subject: Subject,
+        seed: &Seed,
+    ) -> Result<MintAnswer, Refusal> {
+        let keyring = self.keyring.load();
+        let key_id = KeyId::parse(&seed.key_id).ok();
+        let Some((key_id, key)) = key_id.and_then(|id| keyring.key(&id).map(|key| (id, key)))
+        else {
+            // Only a retry can name a key that was retired since.
+            let message = "the token minted before ended with its key; a fresh ID token is needed";
+            return Err(Refusal::new(Reason::IdTokenReused, message));
+        };
+        let index = at.index();
+        let token_id =
+            Identifier::new(key_id, seed.minted_at, &seed.uuid_bits, subject).to_string();
+        let root_key = key.root_key(&index.name, token_id.as_bytes());
+        let mut macaroon = Macaroon::mint(&root_key, &index.location, &token_id);
+        let caveats = grant.caveats(seed);
+        for caveat in &caveats {
+            macaroon.attenuate(&caveat.write())?;
+        }
+        Ok(MintAnswer {
+            token: macaroon.write(&index.prefix)?,
+            token_id,
+            expires_at: caveats.iter().filter_map(Caveat::end).min(),
+            feature: grant.feature,
+            publisher_id: None,
+            projects: grant.projects,
+            caveats,
+            identity: None,
+        })
+    }
+
+    /// Spends what a refusal of the bearer's credential costs.
+    async fn charge_mint(&self, refusal: Refusal, client: &Client, now: Timestamp) -> Refusal {
+        if refusal.reason.blame() != super::Blame::Bearer {
+            return refusal;
+        }
+        match self.charge(self.limits.refused_mint(client.ip), now).await {
+            Charged::Within => refusal,
+            Charged::Beyond { retry_after } => Refusal::limited(retry_after),
+        }
+    }
+}
+
+/// What is marked. An ID token by its issuer and `jti`; where it has none, only
+/// the retry itself, so that the same call still gets the same token.
+fn redemption(
+    at: &Admitted,
+    claims: &Claims<'_>,
+    retry: Option<&Retry>,
+    seed: &Seed,
+    now: Timestamp,
+) -> Option<Redemption> {
+    let until = now.plus(at.index().retry_window);
+    let retry = retry.map(|retry| {
+        let Retry { request_id, fingerprint } = retry;
+        (Mark::mint_retry(&at.caller().name, request_id, fingerprint), until)
+    });
+    match claims.jti() {
+        Some(jti) => Some(Redemption {
+            mark: Mark::redeemed(&claims.issuer().url, jti),
+            until: Timestamp::from_seconds(claims.exp()).plus(LEEWAY).plus(MARK_SLACK),
+            issued_at: Some(claims.iat()),
+            retry,
+            seed: seed.clone(),
+        }),
+        None => retry.map(|(mark, until)| Redemption {
+            mark,
+            until,
+            issued_at: None,
+            retry: Some((mark, until)),
+            seed: seed.clone(),
+        }),
+    }
+}

@@ -1,0 +1,421 @@
+//! Verify: whether a credential is good for what its bearer wants to do.
+//!
+//! A denial is an answer. Whatever is wrong with the credential itself is one;
+//! a [`Refusal`] means that no answer was given.
+
+use std::net::IpAddr;
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+
+use super::{
+    Admitted, Blame, Charged, Client, Index, OnStoreFailure, Reason, Refusal, Retry, Service,
+    TrustedPublishing, id_token::Proven,
+};
+use crate::{
+    caveat::{Access, AccessProject, Action, Judgement, ReadCaveat, Uncleared, judge},
+    clock::Timestamp,
+    macaroon::{Identifier, KeyId, Keyring, Macaroon, RootKey, Subject, VerifiedMacaroon},
+    mark::Mark,
+    oidc::VerifiedIdToken,
+    ports::{SpendMode, Use, UsesSpend, UsesSpent},
+    publisher::{self, Mismatch, NoPublisher},
+};
+
+/// An upload token, and what its bearer wants to do.
+#[derive(Debug)]
+pub struct UploadTokenRequest {
+    /// The token as the client sent it.
+    pub token: Secret,
+    /// What its bearer wants to do.
+    pub access: AccessWanted,
+    /// Caveats that the index keeps outside of the token.
+    pub stored: Vec<ReadCaveat<'static>>,
+    /// What the index knows of a token that it minted itself.
+    pub kept: Option<Kept>,
+    /// Whether to spend uses.
+    pub mode: SpendMode,
+    /// Who asked the index.
+    pub client: Client,
+    /// Under which the same call may come again.
+    pub retry: Option<Retry>,
+}
+
+/// A text that `Debug` does not show.
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// What a bearer wants to do, but for the moment and the subject.
+#[derive(Clone, Debug)]
+pub struct AccessWanted {
+    /// What.
+    pub action: Action,
+    /// Where: the index's own id, if it told one, and the PEP 503 name.
+    pub project: Option<(Option<String>, String)>,
+    /// The publishers registered to that project at this moment.
+    pub publisher_ids: Vec<String>,
+    /// The release's version.
+    pub version: Option<pep440_rs::Version>,
+    /// The file's name.
+    pub filename: Option<String>,
+    /// The file's SHA-256.
+    pub sha256: Option<[u8; 32]>,
+}
+
+/// What the index knows of a token that it minted itself.
+#[derive(Debug)]
+pub struct Kept {
+    /// Its root key.
+    pub root_key: RootKey,
+    /// Whose token it is.
+    pub subject: Subject,
+}
+
+/// Yes or no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Good for what its bearer wants to do.
+    Allowed,
+    /// Not good for it.
+    Denied,
+}
+
+/// One reason for a no.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// For programs.
+    pub reason: Reason,
+    /// For the bearer.
+    pub message: String,
+    /// Position of the caveat that refused, where one did.
+    pub caveat: Option<u32>,
+    /// Why a candidate did not match, where that is the reason.
+    pub mismatch: Option<Mismatch>,
+}
+
+/// The answer.
+#[derive(Debug, Default)]
+pub struct VerifyAnswer<'t> {
+    /// Every reason for a no, in the order in which they were found. Empty for a yes.
+    pub denials: Vec<Denial>,
+    /// What the upload token is. None unless its signature holds.
+    pub token: Option<TokenFacts<'t>>,
+    /// What the ID token says. None unless its signature holds.
+    pub identity: Option<VerifiedIdToken>,
+    /// Which candidate matched.
+    pub publisher_id: Option<String>,
+}
+
+/// What an upload token is.
+#[derive(Debug)]
+pub struct TokenFacts<'t> {
+    /// Its identifier; base64url where that isn't ASCII.
+    pub token_id: String,
+    /// Whose token it is.
+    pub subject: Subject,
+    /// The name of its master key. None for a kept token.
+    pub key_id: Option<KeyId>,
+    /// Its caveats, in order.
+    pub caveats: Vec<ReadCaveat<'t>>,
+    /// When it was minted. None for a kept token.
+    pub minted_at: Option<Timestamp>,
+    /// Its earliest end, in Unix seconds.
+    pub expires_at: Option<i64>,
+}
+
+impl VerifyAnswer<'_> {
+    /// Yes or no.
+    pub fn verdict(&self) -> Verdict {
+        if self.denials.is_empty() { Verdict::Allowed } else { Verdict::Denied }
+    }
+
+    fn denied(refusal: Refusal) -> Self {
+        Self { denials: vec![refusal.into()], ..Self::default() }
+    }
+}
+
+impl From<Refusal> for Denial {
+    fn from(refusal: Refusal) -> Self {
+        Self { reason: refusal.reason, message: refusal.message, caveat: None, mismatch: None }
+    }
+}
+
+impl Service {
+    /// Answers for an upload token that was read into `macaroon`, or could not be.
+    pub async fn verify_upload_token<'t>(
+        &self,
+        at: &Admitted,
+        request: &UploadTokenRequest,
+        macaroon: Result<&'t Macaroon, Refusal>,
+    ) -> Result<VerifyAnswer<'t>, Refusal> {
+        let now = self.clock.now();
+        let answer = match macaroon {
+            Ok(macaroon) => self.judge(at, request, macaroon, now).await?,
+            Err(unreadable) => VerifyAnswer::denied(unreadable),
+        };
+        self.charge_verify(answer, request.client.ip, now).await
+    }
+
+    /// Reads an upload token of an index.
+    pub fn read_upload_token(at: &Admitted, token: &str) -> Result<Macaroon, Refusal> {
+        Macaroon::read(token, &at.index().prefix).map_err(Refusal::from)
+    }
+
+    /// Answers for an ID token, without redeeming it.
+    pub async fn verify_id_token(
+        &self,
+        at: &Admitted,
+        publishing: &TrustedPublishing,
+        client: &Client,
+    ) -> Result<VerifyAnswer<'static>, Refusal> {
+        let now = self.clock.now();
+        let answer = match self.prove(at, &publishing.id_token).await {
+            Ok(proven) => matched(at, proven, publishing, now),
+            Err(refusal) if refusal.reason.blame() == Blame::Bearer => {
+                VerifyAnswer::denied(refusal)
+            }
+            Err(failure) => return Err(failure),
+        };
+        self.charge_verify(answer, client.ip, now).await
+    }
+
+    async fn judge<'t>(
+        &self,
+        at: &Admitted,
+        request: &UploadTokenRequest,
+        macaroon: &'t Macaroon,
+        now: Timestamp,
+    ) -> Result<VerifyAnswer<'t>, Refusal> {
+        let known = match known(at.index(), request.kept.as_ref(), macaroon, &self.keyring.load()) {
+            Ok(known) => known,
+            Err(denied) => return Ok(VerifyAnswer::denied(denied)),
+        };
+        let access = request.access.at(now, known.subject(), request.client.ip);
+        let offered = at.index().policy.offered;
+        let Judgement { denials, uses, caveats, expires_at } =
+            judge(known.macaroon, &request.stored, &access, offered);
+        let mut denials: Vec<Denial> = denials.into_iter().map(Denial::from).collect();
+        let token_id = token_id(macaroon);
+        if denials.is_empty() {
+            let spend = self.spend(at, request, &known, &token_id, &uses, now);
+            denials.extend(self.spent(&spend, &uses, now).await?);
+        }
+        let (key_id, minted_at) = match &known.origin {
+            Origin::Kept(_) => (None, None),
+            Origin::Ours(identifier) => {
+                (Some(identifier.key_id().clone()), Some(identifier.minted_at()))
+            }
+        };
+        let subject = known.subject().clone();
+        let facts = TokenFacts { token_id, subject, key_id, caveats, minted_at, expires_at };
+        Ok(VerifyAnswer { denials, token: Some(facts), ..VerifyAnswer::default() })
+    }
+
+    fn spend(
+        &self,
+        at: &Admitted,
+        request: &UploadTokenRequest,
+        known: &Known<'_>,
+        token_id: &str,
+        uses: &[crate::caveat::UseWanted],
+        now: Timestamp,
+    ) -> UsesSpend {
+        let index = &at.index().name;
+        let retry = request.retry.as_ref().map(|retry| {
+            let Retry { request_id, fingerprint } = retry;
+            let token = known.macaroon.macaroon().fingerprint();
+            let mark = Mark::verify_retry(&at.caller().name, request_id, fingerprint, &token);
+            (mark, now.plus(at.index().retry_window))
+        });
+        UsesSpend {
+            revocation: Mark::revoked(index, token_id),
+            uses: uses
+                .iter()
+                .map(|wanted| Use {
+                    mark: Mark::uses(index, token_id, &wanted.nonce),
+                    count: wanted.count,
+                    until: Timestamp::from_seconds(wanted.until),
+                })
+                .collect(),
+            minted_at: match &known.origin {
+                Origin::Ours(identifier) => Some(identifier.minted_at()),
+                Origin::Kept(_) => None,
+            },
+            retry,
+            mode: request.mode,
+        }
+    }
+
+    /// The one round trip: not revoked, and a use left of each.
+    async fn spent(
+        &self,
+        spend: &UsesSpend,
+        uses: &[crate::caveat::UseWanted],
+        now: Timestamp,
+    ) -> Result<Option<Denial>, Refusal> {
+        let denial = |reason, message: &str| Some(Refusal::new(reason, message).into());
+        match self.store.spend_uses(spend, now).await {
+            Ok(UsesSpent::Allowed) => Ok(None),
+            Ok(UsesSpent::Revoked) => {
+                Ok(denial(Reason::TokenRevoked, "the upload token was revoked"))
+            }
+            Ok(UsesSpent::Spent { caveat }) => Ok(uses.get(caveat).map(|wanted| {
+                let why = Uncleared::UsesSpent { count: wanted.count };
+                crate::caveat::Denial { caveat: wanted.caveat, why }.into()
+            })),
+            Ok(UsesSpent::Unremembered) => Ok(denial(
+                Reason::CaveatUsesSpent,
+                "the upload token's uses are limited, and it is older than the service's memory of \
+                 them; a fresh one is needed",
+            )),
+            Err(failure) => match (spend.uses.is_empty(), self.on_store_failure) {
+                (true, OnStoreFailure::Allow) => Ok(None),
+                (true, OnStoreFailure::Refuse) | (false, _) => Err(failure.into()),
+            },
+        }
+    }
+
+    /// A denial costs its client a unit of a limit. Where that is spent, there is
+    /// no answer.
+    async fn charge_verify<'t>(
+        &self,
+        answer: VerifyAnswer<'t>,
+        client: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<VerifyAnswer<'t>, Refusal> {
+        if answer.verdict() == Verdict::Allowed {
+            return Ok(answer);
+        }
+        match self.charge(self.limits.denied_verify(client), now).await {
+            Charged::Within => Ok(answer),
+            Charged::Beyond { retry_after } => Err(Refusal::limited(retry_after)),
+        }
+    }
+}
+
+/// Claims accepted and a publisher found, or why not.
+fn matched(
+    at: &Admitted,
+    proven: Proven,
+    publishing: &TrustedPublishing,
+    now: Timestamp,
+) -> VerifyAnswer<'static> {
+    let Proven { id_token, issuer } = proven;
+    let found = match id_token.accept(&issuer, &at.index().audience, now) {
+        Err(refused) => Err(vec![Refusal::from(refused).into()]),
+        Ok(claims) => match publisher::find(&claims, &publishing.candidates) {
+            Ok(publisher) => Ok(publisher.id.clone()),
+            Err(NoPublisher::NotFound(mismatches)) => {
+                Err(mismatches.into_iter().map(Denial::from).collect())
+            }
+            Err(other) => Err(vec![Refusal::from(other).into()]),
+        },
+    };
+    let (publisher_id, denials) = match found {
+        Ok(id) => (Some(id), Vec::new()),
+        Err(denials) => (None, denials),
+    };
+    VerifyAnswer { denials, identity: Some(id_token), publisher_id, token: None }
+}
+
+impl From<Mismatch> for Denial {
+    fn from(mismatch: Mismatch) -> Self {
+        Self {
+            reason: Reason::PublisherNotFound,
+            message: mismatch.to_string(),
+            caveat: None,
+            mismatch: Some(mismatch),
+        }
+    }
+}
+
+impl From<crate::caveat::Denial> for Denial {
+    fn from(denial: crate::caveat::Denial) -> Self {
+        Self {
+            reason: Reason::from(&denial.why),
+            message: denial.why.to_string(),
+            caveat: Some(denial.caveat),
+            mismatch: None,
+        }
+    }
+}
+
+impl AccessWanted {
+    fn at<'a>(&'a self, now: Timestamp, subject: &'a Subject, ip: Option<IpAddr>) -> Access<'a> {
+        Access {
+            now,
+            subject,
+            action: self.action.clone(),
+            project: self
+                .project
+                .as_ref()
+                .map(|(id, name)| AccessProject { id: id.as_deref(), name: name.clone() }),
+            publisher_ids: &self.publisher_ids,
+            version: self.version.clone(),
+            filename: self.filename.as_deref(),
+            sha256: self.sha256,
+            client_ip: ip,
+        }
+    }
+}
+
+/// A macaroon whose signature holds, and where it comes from.
+pub(super) struct Known<'m> {
+    pub(super) macaroon: VerifiedMacaroon<'m>,
+    pub(super) origin: Origin,
+}
+
+/// Who minted a token.
+pub(super) enum Origin {
+    /// This service: its identifier says everything.
+    Ours(Identifier),
+    /// The index itself: its own record says whose it is.
+    Kept(Subject),
+}
+
+impl Known<'_> {
+    pub(super) fn subject(&self) -> &Subject {
+        match &self.origin {
+            Origin::Ours(identifier) => identifier.subject(),
+            Origin::Kept(subject) => subject,
+        }
+    }
+}
+
+/// Finds the root key of a macaroon and verifies its signature.
+pub(super) fn known<'m>(
+    index: &Index,
+    kept: Option<&Kept>,
+    macaroon: &'m Macaroon,
+    keyring: &Keyring,
+) -> Result<Known<'m>, Refusal> {
+    let key_unknown = || {
+        let message = "the upload token was minted elsewhere, or with a key that was retired";
+        Refusal::new(Reason::TokenKeyUnknown, message)
+    };
+    let verified = |root_key: &RootKey| {
+        macaroon
+            .verify(root_key)
+            .map_err(|error| Refusal::new(Reason::TokenSignature, error.to_string()))
+    };
+    if let Some(kept) = kept {
+        let macaroon = verified(&kept.root_key)?;
+        return Ok(Known { macaroon, origin: Origin::Kept(kept.subject.clone()) });
+    }
+    let identifier = Identifier::parse(macaroon.identifier()).map_err(|_| key_unknown())?;
+    let key = keyring.key(identifier.key_id()).ok_or_else(key_unknown)?;
+    let macaroon = verified(&key.root_key(&index.name, macaroon.identifier()))?;
+    Ok(Known { macaroon, origin: Origin::Ours(identifier) })
+}
+
+/// The identifier as text: as it is where it is ASCII, else in base64url.
+pub(super) fn token_id(macaroon: &Macaroon) -> String {
+    match std::str::from_utf8(macaroon.identifier()) {
+        Ok(text) if text.is_ascii() => text.to_owned(),
+        _ => URL_SAFE_NO_PAD.encode(macaroon.identifier()),
+    }
+}
