@@ -17,3 +17,4 @@ pub mod limits;
 pub mod mark;
 pub mod oidc;
 pub mod ports;
+pub mod store;
