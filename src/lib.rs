@@ -13,6 +13,7 @@
 
 pub mod clock;
 pub mod demo;
+pub mod keysets;
 pub mod limits;
 pub mod mark;
 pub mod oidc;
