@@ -120,6 +120,25 @@ async fn two_hundred_first_finds_cause_one_fetch() {
     assert_eq!(scene.fetches(), 1);
 }
 
+#[test]
+fn runtimes_that_share_a_cache_share_its_flights() {
+    let scene = Scene::new();
+    let ready = std::sync::Barrier::new(4);
+    std::thread::scope(|threads| {
+        for _ in 0..4 {
+            threads.spawn(|| {
+                let runtime =
+                    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                ready.wait();
+                assert!(runtime.block_on(scene.find("one")).is_ok());
+                // A runtime that ends takes its flights along, so all end together.
+                ready.wait();
+            });
+        }
+    });
+    assert_eq!(scene.fetches(), 1);
+}
+
 #[tokio::test]
 async fn a_flight_outlives_the_caller_who_started_it() {
     let scene = Arc::new(Scene::impatient(Behaviour::Hang));
@@ -416,6 +435,34 @@ async fn nothing_is_ever_fetched_for_an_issuer_that_is_not_configured() {
     let found = scene.cache.find(&stranger.configured(Provider::GitHub), "one").await;
     assert!(is_unpublished(&found));
     assert_eq!(stranger.discoveries(), 0);
+}
+
+// Trust.
+
+#[tokio::test]
+async fn a_ca_file_is_trusted_for_its_issuer_and_for_no_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let trusted = TestIssuer::start_tls();
+    let ca_file = directory.path().join("ca.pem");
+    std::fs::write(&ca_file, trusted.ca_pem().unwrap()).unwrap();
+
+    let ours = trusted.configured(Provider::GitLab);
+    let keys = |ca_file| IssuerKeys { issuer: ours.clone(), ca_file, jwks_hosts: Vec::new() };
+    let clock = Arc::new(ManualClock::at(NOW));
+    for (ca_file, reached) in [(Some(ca_file), true), (None, false)] {
+        let issuers = vec![keys(ca_file)];
+        let cache = KeySetCache::new(issuers, Timing::default(), clock.clone()).unwrap();
+        let found = cache.find(&ours, "one").await;
+        assert_eq!(found.is_ok(), reached, "{found:?}");
+    }
+
+    let other = TestIssuer::start_tls();
+    let theirs = other.configured(Provider::GitLab);
+    let ca_file = Some(directory.path().join("ca.pem"));
+    let issuers = vec![IssuerKeys { ca_file, ..only(theirs.clone()) }];
+    let cache = KeySetCache::new(issuers, Timing::default(), clock).unwrap();
+    assert!(is_out_of_reach(&cache.find(&theirs, "one").await), "only what the file holds");
+    assert_eq!(other.discoveries(), 0);
 }
 
 // Configurations that can't work.

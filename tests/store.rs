@@ -17,10 +17,10 @@ use mintage::{
     limits::Rate,
     mark::{Mark, Seed},
     ports::{
-        LimitSpend, LimitsSpent, Redeemed, Redemption, Revoked, SpendMode, Store, Use, UsesSpend,
-        UsesSpent,
+        LimitSpend, LimitsSpent, Redeemed, Redemption, Revoked, SHORTEST_MARK, SpendMode, Store,
+        Use, UsesSpend, UsesSpent,
     },
-    store::{MemoryStore, SHORTEST_MARK},
+    store::MemoryStore,
 };
 
 /// Makes a store that remembers everything from the given moment on.

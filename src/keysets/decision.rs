@@ -279,7 +279,7 @@ mod tests {
         let mut now = 0;
         for wait in [30, 60, 120, 120, 120] {
             record = failed(record, Cause::Age, now);
-            let absent = Step::Absent(out_of_reach(1));
+            let absent: Step<()> = Step::Absent(out_of_reach(1));
             assert_eq!(record.step(None, HOUR, at(now + wait - 1)), absent, "{wait}");
             assert_eq!(record.step(None, HOUR, at(now + wait)), ASK, "{wait}");
             now += wait;

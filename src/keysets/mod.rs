@@ -2,8 +2,8 @@
 //!
 //! - [`KeySetCache`] is the first layer and the port's implementation: a key
 //!   that is held is handed out without a lock and without waiting;
-//! - behind it stands one [`Source`] per issuer; today [`HttpSource`], and
-//!   whatever lies between is a `Source` that asks another;
+//! - behind it stands one `Source` per issuer; today that is HTTPS, and whatever
+//!   will lie between is a `Source` that asks another;
 //! - *when* to fetch, and what to answer meanwhile, is decided in `decision`, by
 //!   functions that neither fetch nor know the time.
 //!

@@ -11,14 +11,7 @@ pub use memory::MemoryStore;
 
 use std::time::Duration;
 
-use crate::clock::Timestamp;
-
-/// How long a mark lives whose end has passed already when it is set.
-///
-/// Such an end is a slip of the caller or of a clock. Taken at its word it
-/// would make a mark that doesn't count, and two calls would both be the first;
-/// a minute is longer than any call lives.
-pub const SHORTEST_MARK: Duration = Duration::from_secs(60);
+use crate::{clock::Timestamp, ports::SHORTEST_MARK};
 
 /// The longest time after which a full store asks to be tried again: a mark
 /// may end sooner than it said, and another process may take over.

@@ -9,10 +9,9 @@ use mintage::{
     limits::Rate,
     mark::{Mark, Seed},
     ports::{
-        LimitSpend, LimitsSpent, Redeemed, Redemption, Revoked, SpendMode, Store, Use, UsesSpend,
-        UsesSpent,
+        LimitSpend, LimitsSpent, Redeemed, Redemption, Revoked, SHORTEST_MARK, SpendMode, Store,
+        Use, UsesSpend, UsesSpent,
     },
-    store::SHORTEST_MARK,
 };
 use proptest::{
     prelude::*,

@@ -28,14 +28,24 @@ use axum::{
     extract::State,
     http::{Response, StatusCode, header},
     routing::get,
+    serve::Listener,
 };
 use bytes::Bytes;
 use mintage::{
     demo::signing::SigningKey,
     oidc::{Algorithm, Issuer, Provider},
 };
+use rcgen::{CertifiedKey, KeyPair};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, sync::oneshot};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::oneshot,
+};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{ServerConfig, pki_types::PrivateKeyDer},
+    server::TlsStream,
+};
 use tokio_stream::StreamExt as _;
 
 /// The key that an issuer publishes from the start.
@@ -78,10 +88,13 @@ pub enum Behaviour {
 /// A running issuer.
 pub struct TestIssuer {
     state: Arc<Shared>,
+    ca_pem: Option<String>,
     _stop: oneshot::Sender<()>,
 }
 
 struct Shared {
+    /// Its identifier.
+    url: String,
     address: SocketAddr,
     told: Mutex<Told>,
     discoveries: AtomicUsize,
@@ -96,27 +109,47 @@ struct Told {
 }
 
 impl TestIssuer {
-    /// Listens on a free port of 127.0.0.1, and publishes [`key_one`].
+    /// Listens on a free port of 127.0.0.1 without TLS, and publishes [`key_one`].
     pub fn start() -> Self {
+        Self::listen(None)
+    }
+
+    /// The same with TLS, under a certificate of its own that nobody trusts yet.
+    pub fn start_tls() -> Self {
+        let names = ["127.0.0.1".to_owned()];
+        Self::listen(Some(&rcgen::generate_simple_self_signed(names).unwrap()))
+    }
+
+    fn listen(certified: Option<&CertifiedKey<KeyPair>>) -> Self {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let scheme = if certified.is_some() { "https" } else { "http" };
         let told =
             Told { behaviour: Behaviour::Normal, keys: vec![key_one().jwk()], cache_control: None };
         let state = Arc::new(Shared {
-            address: listener.local_addr().unwrap(),
+            url: format!("{scheme}://{address}"),
+            address,
             told: Mutex::new(told),
             discoveries: AtomicUsize::new(0),
             key_set_reads: AtomicUsize::new(0),
         });
+        let ca_pem = certified.map(|certified| certified.cert.pem());
+        let tls = certified.map(acceptor);
         let (stop, stopped) = oneshot::channel();
         let served = Arc::clone(&state);
-        std::thread::spawn(move || serve(listener, served, stopped));
-        Self { state, _stop: stop }
+        std::thread::spawn(move || serve(listener, tls, served, stopped));
+        Self { state, ca_pem, _stop: stop }
     }
 
-    /// Its identifier, `http://127.0.0.1:PORT`.
+    /// Its identifier, `http://127.0.0.1:PORT` (`https` with TLS).
     pub fn url(&self) -> String {
-        format!("http://{}", self.state.address)
+        self.state.url.clone()
+    }
+
+    /// The certificate to be trusted, where it speaks TLS.
+    pub fn ca_pem(&self) -> Option<&str> {
+        self.ca_pem.as_deref()
     }
 
     /// As it would be configured.
@@ -176,24 +209,69 @@ impl TestIssuer {
 }
 
 /// The documents, until the test lets go of the issuer.
-fn serve(listener: std::net::TcpListener, state: Arc<Shared>, stopped: oneshot::Receiver<()>) {
+fn serve(
+    listener: std::net::TcpListener,
+    tls: Option<TlsAcceptor>,
+    state: Arc<Shared>,
+    stopped: oneshot::Receiver<()>,
+) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let routes = Router::new()
         .route("/.well-known/openid-configuration", get(discovery))
         .route("/keys", get(key_set))
         .with_state(state);
     runtime.block_on(async {
-        let listener = TcpListener::from_std(listener).unwrap();
+        let tcp = TcpListener::from_std(listener).unwrap();
+        let serving = async {
+            match tls {
+                None => axum::serve(tcp, routes).await.unwrap(),
+                Some(acceptor) => axum::serve(Tls { tcp, acceptor }, routes).await.unwrap(),
+            }
+        };
         tokio::select! {
-            _ = axum::serve(listener, routes) => {}
+            () = serving => {}
             _ = stopped => {}
         }
     });
 }
 
+fn acceptor(certified: &CertifiedKey<KeyPair>) -> TlsAcceptor {
+    let key = PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
+    let config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![certified.cert.der().clone()], key)
+        .unwrap();
+    TlsAcceptor::from(Arc::new(config))
+}
+
+/// Hands over connections once the handshake is through; a client that doesn't
+/// trust us never gets there.
+struct Tls {
+    tcp: TcpListener,
+    acceptor: TlsAcceptor,
+}
+
+impl Listener for Tls {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, SocketAddr) {
+        loop {
+            let (stream, peer) = self.tcp.accept().await.unwrap();
+            if let Ok(stream) = self.acceptor.accept(stream).await {
+                return (stream, peer);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+}
+
 async fn discovery(State(state): State<Arc<Shared>>) -> Response<Body> {
     state.discoveries.fetch_add(1, Ordering::SeqCst);
-    let issuer = format!("http://{}", state.address);
+    let issuer = state.url.clone();
     let jwks_uri = format!("{issuer}/keys");
     let behaviour = state.told.lock().unwrap().behaviour.clone();
     let document = match behaviour {
