@@ -5,7 +5,10 @@
 
 mod support;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use mintage::{
     clock::Timestamp,
@@ -337,29 +340,71 @@ async fn one_bad_jwk_is_left_out_and_not_the_good_ones_with_it() {
 #[tokio::test]
 async fn what_is_not_a_key_set_of_this_issuer_is_a_failed_fetch() {
     let elsewhere = TestIssuer::start();
-    for behaviour in [
-        Behaviour::Status(500),
-        Behaviour::Status(404),
-        Behaviour::Status(204),
-        Behaviour::Redirect,
-        Behaviour::Huge,
-        Behaviour::HugeChunked,
-        Behaviour::SlowLoris,
-        Behaviour::Hang,
-        Behaviour::WrongIssuer,
-        Behaviour::JwksUri(format!("{}/keys", elsewhere.url())),
-        Behaviour::JwksUri("https://keys.example/keys".to_owned()),
-        Behaviour::KeySet(String::new()),
-        Behaviour::KeySet("<html>".to_owned()),
-        Behaviour::KeySet(r#"{"keys": []}"#.to_owned()),
-        Behaviour::KeySet(r#"{"keys": {}}"#.to_owned()),
+    let foreign = format!("{}/keys", elsewhere.url());
+    let key_set = |text: &str| Behaviour::KeySet(text.to_owned());
+    for (behaviour, cause) in [
+        (Behaviour::Status(500), "status is 500"),
+        (Behaviour::Status(404), "status is 404"),
+        (Behaviour::Status(204), "status is 204"),
+        (Behaviour::Redirect, "status is 302"),
+        (Behaviour::Huge, "longer than 262144 bytes"),
+        (Behaviour::HugeChunked, "longer than 262144 bytes"),
+        (Behaviour::SlowLoris, "took longer than 1s"),
+        (Behaviour::Hang, "took longer than 1s"),
+        (Behaviour::WrongIssuer, "names another issuer"),
+        (Behaviour::JwksUri(foreign), "not a URL of the issuer's origin"),
+        (
+            Behaviour::JwksUri("https://keys.example/keys".to_owned()),
+            "not a URL of the issuer's origin",
+        ),
+        (key_set(""), "at least one usable key"),
+        (key_set("<html>"), "at least one usable key"),
+        (key_set(r#"{"keys": []}"#), "at least one usable key"),
+        (key_set(r#"{"keys": {}}"#), "at least one usable key"),
     ] {
+        let log = Log::default();
+        let _guard = log.listen();
         let scene = Scene::impatient(behaviour.clone());
         let found = scene.find("one").await;
         assert!(is_out_of_reach(&found), "{behaviour:?}: {found:?}");
         assert!(scene.issuer.key_set_reads() <= 1, "{behaviour:?}: nothing is followed");
+        let lines = log.lines();
+        assert_eq!(lines.len(), 1, "{behaviour:?}: logged once: {lines:?}");
+        assert!(lines[0].contains(cause), "{behaviour:?}: {lines:?}");
+        assert!(lines[0].contains(&scene.issuer.url()), "{behaviour:?}: {lines:?}");
     }
     assert_eq!(elsewhere.key_set_reads(), 0);
+}
+
+/// What Mintage logs on this thread, where a test's runtime has its tasks too.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn listen(&self) -> tracing::subscriber::DefaultGuard {
+        let log = self.clone();
+        let filter = tracing_subscriber::EnvFilter::new("mintage=trace");
+        let subscriber = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_ansi(false)
+            .with_writer(move || log.clone());
+        tracing::subscriber::set_default(subscriber.finish())
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let bytes = self.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
+    }
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(line)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 #[tokio::test]

@@ -319,7 +319,8 @@ fn refusal(status: u16) -> Response<Body> {
 }
 
 fn huge(document: &str) -> String {
-    format!("{document:<length$}", length = 300 * 1024)
+    let padding = 300 * 1024 - document.len();
+    format!("{document}{}", " ".repeat(padding))
 }
 
 /// A body that comes in pieces, each after a pause.
