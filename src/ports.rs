@@ -79,7 +79,8 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> Result<UsesSpent, StoreFailure>;
 
-    /// Marks a token as revoked, until its end or for good.
+    /// Marks a token as revoked, until its end or for good. A repeated
+    /// revocation may lengthen the mark and never shortens it.
     async fn revoke(
         &self,
         revocation: Mark,
@@ -87,6 +88,13 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> Result<Revoked, StoreFailure>;
 }
+
+/// How long a mark lives whose end has passed already when it is set.
+///
+/// Such an end is a slip of the caller or of a clock. Taken at its word it
+/// would make a mark that doesn't count, and two calls would both be the first;
+/// a minute is longer than any call lives.
+pub const SHORTEST_MARK: Duration = Duration::from_secs(60);
 
 /// The store gave no answer: out of reach, too slow, or full.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -104,7 +112,9 @@ pub struct Redemption {
     /// What is marked: the ID token, or, where an issuer's tokens can't be told
     /// apart, the retry itself.
     pub mark: Mark,
-    /// How long the mark must live. Never before `now`.
+    /// How long the mark must live. An end that doesn't lie after `now` is a slip,
+    /// and the mark then lives for [`SHORTEST_MARK`];
+    /// so do all other marks but those of retries.
     pub until: Timestamp,
     /// The ID token's `iat` in Unix seconds, held against the moment from which
     /// on the store remembers everything. None: not held against it.
@@ -166,6 +176,7 @@ pub struct UsesSpend {
     /// remembers everything. None: unknown, not held against it.
     pub minted_at: Option<Timestamp>,
     /// Under which the same call may come again without spending, and until when.
+    /// Kept only where uses were spent.
     pub retry: Option<(Mark, Timestamp)>,
     /// Whether to spend or only to look.
     pub mode: SpendMode,
@@ -178,7 +189,9 @@ pub struct Use {
     pub mark: Mark,
     /// How many allowed answers it is good for.
     pub count: u32,
-    /// How long the counter must live.
+    /// How long the counter must live: at least as long as any token narrowed
+    /// from the same one, so never an end that its holder brought forward. Of
+    /// several ends told for one counter the latest counts.
     pub until: Timestamp,
 }
 

@@ -7,13 +7,12 @@
 pub mod audit;
 mod callers;
 mod convert;
-mod gate;
+pub mod gate;
 mod server;
 pub mod status;
 pub mod transport;
 
 pub use callers::CallerTokens;
-pub use gate::{Gate, GateBounds};
 pub use server::{TokenServer, routes};
 
 /// The generated types of `proto/mintage/v1`.

@@ -200,8 +200,9 @@ fn decoded_integer(text: &str) -> Option<Vec<u8>> {
     Some(bytes.into_iter().skip_while(|byte| *byte == 0).collect())
 }
 
-/// The usable keys of an issuer, by `kid`.
-#[derive(Debug)]
+/// The usable keys of an issuer, by `kid`. The default has none; one that was
+/// parsed has at least one.
+#[derive(Debug, Default)]
 pub struct KeySet {
     keys: HashMap<String, Arc<VerifyingKey>>,
     skipped: usize,

@@ -61,7 +61,7 @@ pub(in crate::grpc) fn mint_request(
 /// What a Verify is asked about.
 #[derive(Debug)]
 pub(in crate::grpc) enum VerifyCredential {
-    UploadToken(UploadTokenRequest),
+    UploadToken(Box<UploadTokenRequest>),
     IdToken(TrustedPublishing, Client),
 }
 
@@ -92,7 +92,7 @@ pub(in crate::grpc) fn verify_request(
             Ok(VerifyCredential::IdToken(proof(publishing, "id_token")?, client))
         }
         Some(Credential::UploadToken(upload)) => {
-            Ok(VerifyCredential::UploadToken(UploadTokenRequest {
+            Ok(VerifyCredential::UploadToken(Box::new(UploadTokenRequest {
                 token: Secret(token),
                 access: access(upload.access.unwrap_or_default())?,
                 stored: caveat::stored(upload.stored_caveats)?,
@@ -100,7 +100,7 @@ pub(in crate::grpc) fn verify_request(
                 mode: if upload.dry_run { SpendMode::Look } else { SpendMode::Spend },
                 client,
                 retry,
-            }))
+            })))
         }
     }
 }

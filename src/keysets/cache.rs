@@ -1,0 +1,278 @@
+//! The key sets that this process holds.
+//!
+//! Any number of runtimes may share the cache (the service runs one per core).
+//! A fetch is a *flight*: one per issuer at a time, in a task of its own on the
+//! runtime of the call that started it, so that it outlives a caller who hangs
+//! up. Whoever needs its outcome waits for it to land and looks again.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use tokio::{runtime::Handle, sync::watch};
+
+use super::{
+    FetchFailed, HttpSource, IssuerUnusable, Published, Source,
+    decision::{Cause, Record, Step},
+};
+use crate::{
+    oidc::{Issuer, KeySet, VerifyingKey},
+    ports::{Clock, KeyAbsent, KeySets},
+};
+
+/// Calls of one issuer that wait at a time. The next ones are answered at once,
+/// so that an issuer that hangs doesn't fill the service with waiting calls.
+const MOST_WAITING: usize = 256;
+
+/// Where to find the keys of an issuer, and whom to trust for it.
+#[derive(Clone, Debug)]
+pub struct IssuerKeys {
+    /// The issuer.
+    pub issuer: Issuer,
+    /// PEM certificates. Where given, they alone are trusted, for this issuer
+    /// alone; otherwise the machine's.
+    pub ca_file: Option<PathBuf>,
+    /// Hosts (`keys.example` or `keys.example:8443`) that the `jwks_uri` may name
+    /// besides the issuer's own, over https.
+    pub jwks_hosts: Vec<String>,
+}
+
+/// How long things may take and last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// How old a key set may be while its issuer is down. Default: 1 h.
+    pub max_stale: Duration,
+    /// The bound of one exchange: both documents, from the first look-up of a
+    /// name to the last byte. Default: 5 s.
+    pub exchange: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self { max_stale: Duration::from_secs(3_600), exchange: Duration::from_secs(5) }
+    }
+}
+
+/// The key sets of the configured issuers, fetched when they are first needed.
+pub struct KeySetCache {
+    slots: HashMap<String, Arc<Slot>>,
+}
+
+impl KeySetCache {
+    /// A cache that holds nothing yet and has asked nobody. Every issuer that
+    /// can't be used is reported; of two with the same URL the last counts.
+    pub fn new(
+        issuers: Vec<IssuerKeys>,
+        timing: Timing,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Vec<IssuerUnusable>> {
+        let (sources, mistakes) = HttpSource::for_all(&issuers, timing.exchange);
+        if !mistakes.is_empty() {
+            return Err(mistakes);
+        }
+        let slots = issuers.into_iter().zip(sources).map(move |(keys, source)| {
+            let url = keys.issuer.url;
+            let slot = Slot::new(url.clone(), Box::new(source), timing.max_stale, &clock);
+            (url, Arc::new(slot))
+        });
+        Ok(Self { slots: slots.collect() })
+    }
+}
+
+#[async_trait]
+impl KeySets for KeySetCache {
+    fn held(&self, issuer: &Issuer, kid: &str) -> Option<Arc<VerifyingKey>> {
+        let slot = self.slots.get(&issuer.url)?;
+        match slot.look(kid) {
+            Step::Serve(key) => Some(key),
+            Step::ServeAndRenew(key) => {
+                slot.renew(kid);
+                Some(key)
+            }
+            Step::Fetch { .. } | Step::Absent(_) => None,
+        }
+    }
+
+    async fn find(&self, issuer: &Issuer, kid: &str) -> Result<Arc<VerifyingKey>, KeyAbsent> {
+        let slot = self.slots.get(&issuer.url).ok_or(KeyAbsent::Unpublished)?;
+        match slot.look(kid) {
+            Step::Serve(key) => return Ok(key),
+            Step::ServeAndRenew(key) => {
+                slot.renew(kid);
+                return Ok(key);
+            }
+            Step::Absent(absent) => return Err(absent),
+            Step::Fetch { .. } => slot.wait_for_flight(kid).await,
+        }
+        match slot.look(kid) {
+            Step::Serve(key) | Step::ServeAndRenew(key) => Ok(key),
+            Step::Absent(absent) | Step::Fetch { otherwise: absent, .. } => Err(absent),
+        }
+    }
+}
+
+/// One issuer's place in the cache.
+struct Slot {
+    issuer: String,
+    source: Box<dyn Source>,
+    max_stale: Duration,
+    clock: Arc<dyn Clock>,
+    /// Replaced as a whole, and only by a flight.
+    held: ArcSwap<Held>,
+    /// Whether a flight is under way.
+    flying: AtomicBool,
+    /// Told when a flight has landed, whatever it brought.
+    landed: watch::Sender<()>,
+    waiting: AtomicUsize,
+}
+
+/// What is held of an issuer.
+#[derive(Default)]
+struct Held {
+    keys: Arc<KeySet>,
+    record: Record,
+}
+
+impl Slot {
+    fn new(
+        issuer: String,
+        source: Box<dyn Source>,
+        max_stale: Duration,
+        clock: &Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            issuer,
+            source,
+            max_stale,
+            clock: Arc::clone(clock),
+            held: ArcSwap::default(),
+            flying: AtomicBool::new(false),
+            landed: watch::Sender::new(()),
+            waiting: AtomicUsize::new(0),
+        }
+    }
+
+    fn look(&self, kid: &str) -> Step<Arc<VerifyingKey>> {
+        let held = self.held.load();
+        let key = held.keys.key(kid).cloned();
+        held.record.step(key, self.max_stale, self.clock.now())
+    }
+
+    /// Starts a flight in the background, unless one is under way.
+    fn renew(self: &Arc<Self>, kid: &str) {
+        // Without a runtime there is no background; the next call may have one.
+        if let Ok(runtime) = Handle::try_current() {
+            self.take_off(&runtime, kid);
+        }
+    }
+
+    /// Waits until a flight has landed: the one under way, or a new one. Comes
+    /// back at once where too many wait already.
+    async fn wait_for_flight(self: &Arc<Self>, kid: &str) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        let Some(_seat) = Seat::take(&self.waiting) else { return };
+        // Before the take-off, so that no landing goes unseen: a flight that is
+        // still under way when we fail to start one lands after this line.
+        let mut landed = self.landed.subscribe();
+        self.take_off(&runtime, kid);
+        // The sender lives as long as the slot.
+        let _ = landed.changed().await;
+    }
+
+    fn take_off(self: &Arc<Self>, runtime: &Handle, kid: &str) {
+        let Some(flight) = Flight::claim(self) else { return };
+        // Another flight may have landed since the caller looked.
+        let cause = match self.look(kid) {
+            Step::ServeAndRenew(_) => Cause::Age,
+            Step::Fetch { cause, .. } => cause,
+            Step::Serve(_) | Step::Absent(_) => return,
+        };
+        runtime.spawn(flight.fly(cause));
+    }
+}
+
+/// The right to fetch for an issuer. Dropped, however that comes about, it
+/// lets the next one fly and wakes those who wait.
+struct Flight(Arc<Slot>);
+
+impl Flight {
+    fn claim(slot: &Arc<Slot>) -> Option<Self> {
+        let busy = slot.flying.swap(true, Ordering::AcqRel);
+        (!busy).then(|| Self(Arc::clone(slot)))
+    }
+
+    async fn fly(self, cause: Cause) {
+        let slot = &self.0;
+        let began = slot.clock.now();
+        let outcome = slot.source.fetch(began).await.and_then(parse);
+        let before = slot.held.load_full();
+        let after = match outcome {
+            Ok((keys, published)) => {
+                log_success(&slot.issuer, &keys);
+                let Published { fetched_at, max_age, .. } = published;
+                let record = before.record.after_success(cause, began, fetched_at, max_age);
+                Held { keys: Arc::new(keys), record }
+            }
+            Err(failed) => {
+                log_failure(&slot.issuer, &failed);
+                let record = before.record.after_failure(cause, began, slot.clock.now());
+                Held { keys: Arc::clone(&before.keys), record }
+            }
+        };
+        slot.held.store(Arc::new(after));
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.0.flying.store(false, Ordering::Release);
+        self.0.landed.send_replace(());
+    }
+}
+
+fn parse(published: Published) -> Result<(KeySet, Published), FetchFailed> {
+    Ok((KeySet::parse(&published.document)?, published))
+}
+
+fn log_success(issuer: &str, keys: &KeySet) {
+    match keys.skipped() {
+        0 => tracing::debug!(issuer, keys = keys.len(), "fetched the key set"),
+        skipped => {
+            tracing::warn!(
+                issuer,
+                keys = keys.len(),
+                skipped,
+                "left out unusable keys of a key set"
+            );
+        }
+    }
+}
+
+fn log_failure(issuer: &str, cause: &FetchFailed) {
+    tracing::warn!(issuer, %cause, "could not fetch the key set");
+}
+
+/// A place among those who wait for an issuer.
+struct Seat<'a>(&'a AtomicUsize);
+
+impl<'a> Seat<'a> {
+    fn take(waiting: &'a AtomicUsize) -> Option<Self> {
+        let seat = Self(waiting);
+        // Given back right away by the drop where there was none left.
+        (waiting.fetch_add(1, Ordering::Relaxed) < MOST_WAITING).then_some(seat)
+    }
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,20 @@
+//! What several test binaries need. Each uses a part of it.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(unreachable_pub, reason = "the test binaries are the public")]
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+pub mod clock;
+pub mod issuer;
+
+use std::time::Duration;
+
+/// Waits until the condition holds, looking often, for ten seconds at most.
+pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let looking = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(10), looking).await;
+    assert!(waited.is_ok(), "waited in vain: {what}");
+}
