@@ -13,6 +13,7 @@
 
 pub mod caveat;
 pub mod clock;
+pub mod config;
 pub mod demo;
 pub mod limits;
 pub mod macaroon;
