@@ -12,6 +12,7 @@
 //! - the wiring ([`app`], [`cli`]), which knows everything and decides nothing.
 
 pub mod caveat;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod demo;

@@ -2,6 +2,7 @@
 //! its path and a sentence.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails panics")]
+
 use std::{fs, path::Path, time::Duration};
 
 use mintage::{
