@@ -20,5 +20,7 @@ pub mod limits;
 pub mod macaroon;
 pub mod mark;
 pub mod oidc;
+mod paint;
 pub mod ports;
 pub mod publisher;
+mod world;

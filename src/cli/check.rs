@@ -5,9 +5,8 @@ use std::path::Path;
 use crate::{
     config::{Callers, Config, StoreConfig},
     macaroon::Keyring,
+    paint::{GOOD, facts},
 };
-
-use super::paint::{GOOD, facts};
 
 /// Says that the configuration is good, and sums it up.
 pub(super) fn print(path: &Path, config: &Config, keyring: &Keyring) {

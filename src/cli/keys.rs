@@ -10,9 +10,12 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use clap::Subcommand;
 use zeroize::Zeroizing;
 
-use crate::macaroon::{KeyId, MasterKey};
+use crate::{
+    macaroon::{KeyId, MasterKey},
+    world,
+};
 
-use super::{Failed, world};
+use super::Failed;
 
 #[derive(Subcommand)]
 pub(super) enum KeysCommand {

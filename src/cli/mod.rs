@@ -7,10 +7,8 @@
 
 mod check;
 mod keys;
-mod paint;
 mod time;
 mod token;
-mod world;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -18,10 +16,10 @@ use clap::{Parser, Subcommand, builder::Styles};
 
 use crate::{
     config::{Config, Mistakes},
+    demo,
     macaroon::Keyring,
+    paint::{self, BAD, HEAD, NAME},
 };
-
-use paint::{BAD, HEAD, NAME};
 
 /// Runs the command that the process was started with.
 pub fn run() -> ExitCode {
@@ -138,7 +136,9 @@ impl Command {
             }
             Self::Keys(command) => command.run(),
             Self::Token(command) => command.run(),
-            Self::Demo => Err(Failed::one("the demo is not there yet")),
+            Self::Demo => {
+                demo::run().map_err(|failed| Failed::one(format!("the demo failed: {failed}")))
+            }
         }
     }
 }

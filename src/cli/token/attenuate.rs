@@ -16,15 +16,13 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     caveat::{self, Caveat, Unaskable},
-    cli::{
-        Failed,
-        paint::{CARE, FAINT},
-        world,
-    },
+    cli::Failed,
     clock::Timestamp,
     config::duration,
     macaroon::{Embedded, Macaroon, TokenPrefix},
+    paint::{CARE, FAINT},
     publisher::ProjectName,
+    world,
 };
 
 use super::{TokenSource, words};
@@ -252,7 +250,7 @@ fn digest(path: &Path) -> io::Result<Sha256Digest> {
 }
 
 /// Project and version, as the name of a wheel or an sdist has them.
-fn release(name: &str) -> Option<(ProjectName, Version)> {
+fn release(name: &str) -> Option<(ProjectName<'_>, Version)> {
     let (project, version) = if let Some(wheel) = name.strip_suffix(".whl") {
         let mut parts = wheel.split('-');
         let named = (parts.next()?, parts.next()?);

@@ -7,12 +7,12 @@ use crate::{
     caveat::{self, Caveat},
     cli::{
         Failed,
-        paint::{BAD, CARE, GOOD, HEAD, facts, table},
         time::{relative, span},
-        world,
     },
     clock::Timestamp,
     macaroon::{Identifier, Macaroon, Subject, TokenPrefix, TokenUnreadable, Version},
+    paint::{BAD, CARE, GOOD, HEAD, facts, table},
+    world,
 };
 
 use super::{

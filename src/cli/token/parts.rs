@@ -199,3 +199,64 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::Indifferent)
         .with_decode_allow_trailing_bits(true),
 );
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+    use super::*;
+
+    fn v1(packets: &[(&str, &str)]) -> Vec<u8> {
+        let packet = |(name, value): &(&str, &str)| {
+            format!("{:04x}{name} {value}\n", name.len() + value.len() + 6).into_bytes()
+        };
+        packets.iter().flat_map(packet).collect()
+    }
+
+    #[test]
+    fn a_cut_token_of_2019_is_read_up_to_its_cut() {
+        let whole = v1(&[
+            ("location", "pypi.org"),
+            ("identifier", "0f3e"),
+            ("cid", "{\"version\": 1, \"permissions\": \"user\"}"),
+            ("cid", "elsewhere"),
+            ("vid", "sealed"),
+            ("cl", "third.example"),
+            ("cid", "lost"),
+        ]);
+        let parts = Parts::salvage(&URL_SAFE_NO_PAD.encode(&whole[..whole.len() - 3]));
+        let expected = Parts {
+            version: Some(Version::V1),
+            location: Some(b"pypi.org".to_vec()),
+            identifier: Some(b"0f3e".to_vec()),
+            caveats: vec![
+                Restriction::FirstParty(b"{\"version\": 1, \"permissions\": \"user\"}".to_vec()),
+                Restriction::ThirdParty { location: b"third.example".to_vec() },
+            ],
+            signature: Signature::Lost,
+        };
+        assert_eq!(parts, expected);
+    }
+
+    #[test]
+    fn no_input_is_too_strange_to_be_salvaged() {
+        for bytes in [
+            &b""[..],
+            b"\x02",
+            b"\x02\x01\xff\xff\xff\xff",
+            b"\x02\x02\x05ab",
+            b"\x02\x00\x00\x00",
+            b"0000",
+            b"00060000 ",
+            b"ffff",
+            b"0005\n",
+            b"{}",
+        ] {
+            let parts = Parts::salvage(&URL_SAFE_NO_PAD.encode(bytes));
+            assert_eq!(parts.signature, Signature::Lost, "{bytes:?}");
+        }
+        for text in ["", "=", "é", "A", "AgEI AgEI", "%%%"] {
+            assert!(Parts::salvage(text).identifier.is_none(), "{text}");
+        }
+    }
+}

@@ -4,11 +4,9 @@ use std::{borrow::Cow, time::Duration};
 
 use crate::{
     caveat::{self, Caveat},
-    cli::{
-        paint::harmless,
-        time::{seconds, span},
-    },
+    cli::time::{seconds, span},
     clock::Timestamp,
+    paint::harmless,
 };
 
 /// Values of one caveat that are shown; the rest is counted.

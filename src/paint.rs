@@ -1,4 +1,4 @@
-//! How answers look: colours on a terminal, plain text in a pipe or under
+//! How answers to a person look: colours on a terminal, plain text in a pipe or under
 //! `NO_COLOR` (`anstream` sees to that), tables as wide as the terminal.
 
 use std::fmt::Write as _;
@@ -76,6 +76,27 @@ pub(crate) fn facts(facts: &[(&str, String)]) -> String {
     text
 }
 
+/// Text broken into lines that fit, each with an indent.
+pub(crate) fn paragraph(indent: &str, text: &str) -> String {
+    let room = usize::from(width()).saturating_sub(indent.len());
+    let mut lines: Vec<String> = Vec::new();
+    for paragraph in text.lines() {
+        let mut line = String::new();
+        for word in paragraph.split_whitespace() {
+            if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > room {
+                lines.push(std::mem::take(&mut line));
+            }
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        lines.push(line);
+    }
+    let indented = lines.iter().map(|line| format!("{indent}{line}").trim_end().to_owned());
+    indented.collect::<Vec<_>>().join("\n")
+}
+
 /// Text from a stranger, fit for a terminal: what would move the cursor, colour
 /// the screen or turn the line around is written as an escape.
 pub(crate) fn harmless(text: &str) -> String {
@@ -90,4 +111,32 @@ pub(crate) fn harmless(text: &str) -> String {
         }
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_strangers_text_can_not_move_the_cursor_or_turn_the_line_around() {
+        for (text, shown) in [
+            ("plain é 漢", "plain é 漢"),
+            ("\u{1b}[2J", "\\u{1b}[2J"),
+            ("a\nb", "a\\u{a}b"),
+            ("\u{202e}gnp", "\\u{202e}gnp"),
+            ("\u{9b}31m", "\\u{9b}31m"),
+            ("in\u{200b}visible", "in\\u{200b}visible"),
+        ] {
+            assert_eq!(harmless(text), shown);
+        }
+    }
+
+    #[test]
+    fn paragraphs_are_broken_between_words() {
+        let text = "word ".repeat(60);
+        let shown = paragraph("    ", &text);
+        assert!(shown.lines().count() > 2);
+        assert!(shown.lines().all(|line| line.starts_with("    word") && line.len() <= 100));
+        assert_eq!(paragraph("  ", "one\n\ntwo"), "  one\n\n  two");
+    }
 }

@@ -1,4 +1,4 @@
-//! Time and chance for the commands that need no service.
+//! Time and chance for commands and the demo: where they come in by the door.
 
 use crate::clock::Timestamp;
 
