@@ -11,8 +11,11 @@
 //! - the edges ([`grpc`], [`keysets`], [`store`], [`config`], [`telemetry`]);
 //! - the wiring ([`app`], [`cli`]), which knows everything and decides nothing.
 
+pub mod app;
 pub mod caveat;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod demo;
 pub mod grant;
 pub mod grpc;
@@ -21,7 +24,10 @@ pub mod limits;
 pub mod macaroon;
 pub mod mark;
 pub mod oidc;
+mod paint;
 pub mod ports;
 pub mod publisher;
 pub mod service;
 pub mod store;
+pub mod telemetry;
+mod world;

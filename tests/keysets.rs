@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use mintage::{
     clock::Timestamp,
     keysets::{IssuerKeys, IssuerUnusable, KeySetCache, Timing},
@@ -103,7 +104,8 @@ async fn a_key_is_fetched_when_first_needed_and_then_held() {
     let key = scene.find("one").await.unwrap();
     let id_token = scene.issuer.id_token(&json!({"aud": "pypi"}));
     let (message, signature) = id_token.rsplit_once('.').unwrap();
-    assert!(key.verifies(Algorithm::RS256, message.as_bytes(), signature));
+    let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+    assert!(key.verifies(Algorithm::RS256, message.as_bytes(), &signature));
     assert!(scene.holds("one") && !scene.holds("two"));
     assert_eq!((scene.fetches(), scene.issuer.key_set_reads()), (1, 1));
 }

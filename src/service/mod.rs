@@ -141,6 +141,11 @@ impl Service {
         }
     }
 
+    /// The keyring in use.
+    pub fn keyring(&self) -> Arc<Keyring> {
+        self.keyring.load_full()
+    }
+
     /// Takes another keyring, from the next call on.
     pub fn replace_keyring(&self, keyring: Keyring) {
         self.keyring.store(Arc::new(keyring));

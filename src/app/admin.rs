@@ -1,0 +1,38 @@
+//! The admin port: whether the process lives, and whether it may be sent calls.
+
+use std::net::{SocketAddr, TcpListener};
+
+use axum::{Router, http::StatusCode, routing::get};
+use tokio::sync::watch;
+
+use super::StartFailed;
+use crate::grpc::transport::Phase;
+
+/// Opens the port.
+pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, StartFailed> {
+    let failed = |error| StartFailed::Listen { key: "admin_listen", address, error };
+    let listener = TcpListener::bind(address).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    Ok(listener)
+}
+
+/// Serves `/livez` and `/readyz` until the runtime ends.
+pub(super) async fn serve(listener: TcpListener, phase: watch::Receiver<Phase>) {
+    let ready = move || {
+        let answer = match *phase.borrow() {
+            Phase::Serving => (StatusCode::OK, "ready\n"),
+            Phase::Draining { .. } => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+        };
+        std::future::ready(answer)
+    };
+    let probes = Router::new()
+        .route("/livez", get(|| std::future::ready("alive\n")))
+        .route("/readyz", get(ready));
+    let served = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => axum::serve(listener, probes).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = served {
+        tracing::error!(%error, "the admin port is not served any more");
+    }
+}

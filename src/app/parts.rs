@@ -1,0 +1,143 @@
+//! From the configuration's values to the service's.
+
+use std::sync::Arc;
+
+use super::{StartFailed, World};
+use crate::{
+    caveat::Offered,
+    clock::Timestamp,
+    config::{Callers, Config, IndexConfig, IssuerConfig, ServerConfig, StoreConfig},
+    grant::GrantPolicy,
+    grpc::{CallerTokens, gate::GateBounds, transport::ConnectionBounds},
+    keysets::{IssuerKeys, KeySetCache, Timing},
+    macaroon::Keyring,
+    oidc::Issuer,
+    ports::{Clock, Randomness, Store},
+    service::{Index, Limits, Parts, Service},
+    store::MemoryStore,
+    world,
+};
+
+/// The system's clock.
+#[derive(Clone, Copy, Debug)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        world::now()
+    }
+}
+
+/// The system's randomness.
+#[derive(Clone, Copy, Debug)]
+pub struct SystemRandomness;
+
+impl Randomness for SystemRandomness {
+    #[expect(
+        clippy::disallowed_methods,
+        clippy::expect_used,
+        reason = "the one place where the service gets its chance; without any, nothing it mints \
+                  could be told apart, so a call must not go on"
+    )]
+    fn fill(&self, bytes: &mut [u8]) {
+        getrandom::fill(bytes).expect("the system gives random bytes");
+    }
+}
+
+/// The service of a configuration.
+pub(super) fn service(
+    config: &Config,
+    keyring: Keyring,
+    world: World,
+) -> Result<Service, StartFailed> {
+    let keys = config.issuers.iter().map(issuer_keys).collect();
+    let key_sets = KeySetCache::new(keys, Timing::default(), Arc::clone(&world.clock)).map_err(
+        |unusable| {
+            let sentences: Vec<_> = unusable.iter().map(ToString::to_string).collect();
+            StartFailed::Issuers(sentences.join("; "))
+        },
+    )?;
+    let issuers: Vec<_> =
+        config.issuers.iter().map(|configured| Arc::new(configured.issuer.clone())).collect();
+    let indexes =
+        config.indexes.iter().map(|(name, configured)| index(name, configured, &issuers)).collect();
+    Ok(Service::new(Parts {
+        indexes,
+        keyring,
+        key_sets: Arc::new(key_sets),
+        store: store(&config.store, world.clock.now()),
+        clock: world.clock,
+        randomness: world.randomness,
+        limits: Limits {
+            mint_per_client: config.limits.mint_per_client,
+            mint_per_publisher: config.limits.mint_per_publisher,
+            refused_mint_per_client: config.limits.refused_mint_per_client,
+            denied_verify_per_client: config.limits.denied_verify_per_client,
+        },
+        on_store_failure: config.on_store_failure,
+    }))
+}
+
+fn issuer_keys(configured: &IssuerConfig) -> IssuerKeys {
+    IssuerKeys {
+        issuer: configured.issuer.clone(),
+        ca_file: configured.ca_file.clone(),
+        jwks_hosts: configured.jwks_hosts.clone(),
+    }
+}
+
+fn store(config: &StoreConfig, started_at: Timestamp) -> Arc<dyn Store> {
+    match config {
+        StoreConfig::Memory { max_entries } => Arc::new(MemoryStore::new(started_at, *max_entries)),
+    }
+}
+
+fn index(name: &str, configured: &IndexConfig, issuers: &[Arc<Issuer>]) -> Index {
+    let own = |issuer: &&Arc<Issuer>| configured.issuers.contains(&issuer.url);
+    Index {
+        name: name.to_owned(),
+        audience: configured.audience.clone(),
+        location: configured.location.clone(),
+        prefix: configured.prefix.clone(),
+        issuers: issuers.iter().filter(own).cloned().collect(),
+        policy: GrantPolicy {
+            lifetime: configured.lifetime,
+            min_lifetime: configured.min_lifetime,
+            max_lifetime: configured.max_lifetime,
+            features: configured.features.clone(),
+            default_features: vec![configured.default_feature],
+            max_embedded_projects: configured.max_embedded_projects,
+            offered: if configured.extended_caveats {
+                Offered::Extended
+            } else {
+                Offered::Standard
+            },
+        },
+        retry_window: configured.retry_window,
+    }
+}
+
+/// Who may call.
+pub(super) fn callers(config: &Config) -> CallerTokens {
+    match &config.callers {
+        Callers::Anonymous => CallerTokens::anonymous(),
+        Callers::Known(callers) => CallerTokens::Known(
+            callers
+                .iter()
+                .map(|known| (known.token_sha256, Arc::new(known.caller.clone())))
+                .collect(),
+        ),
+    }
+}
+
+/// The bounds of calls, and those of connections.
+pub(super) fn bounds(config: &ServerConfig) -> (GateBounds, ConnectionBounds) {
+    (
+        GateBounds { max_in_flight: config.max_in_flight, request_timeout: config.request_timeout },
+        ConnectionBounds {
+            max_connections: config.max_connections,
+            max_age: config.max_connection_age,
+            age_grace: config.connection_age_grace,
+        },
+    )
+}

@@ -1,0 +1,45 @@
+//! `mintage config check`: what a configuration without mistakes amounts to.
+
+use std::path::Path;
+
+use crate::{
+    config::{Callers, Config, StoreConfig},
+    macaroon::Keyring,
+    paint::{GOOD, facts},
+};
+
+/// Says that the configuration is good, and sums it up.
+pub(super) fn print(path: &Path, config: &Config, keyring: &Keyring) {
+    anstream::println!("{GOOD}{} is good.{GOOD:#}\n", path.display());
+    anstream::print!("{}", facts(&summary(config, keyring)));
+}
+
+fn summary(config: &Config, keyring: &Keyring) -> Vec<(&'static str, String)> {
+    let issuers = config.issuers.iter().map(|one| match one.issuer.enabled {
+        true => one.issuer.url.clone(),
+        false => format!("{} (disabled)", one.issuer.url),
+    });
+    let keys = keyring.ids().map(|id| match id == keyring.current() {
+        true => format!("{id} (mints)"),
+        false => id.to_string(),
+    });
+    let callers = match &config.callers {
+        Callers::Anonymous => "whoever reaches the port".to_owned(),
+        Callers::Known(callers) => lines(callers.iter().map(|one| one.caller.name.clone())),
+    };
+    let StoreConfig::Memory { max_entries } = config.store;
+    vec![
+        ("gRPC on", config.listen.to_string()),
+        ("admin on", config.admin_listen.map_or("none".to_owned(), |admin| admin.to_string())),
+        ("keys", lines(keys)),
+        ("store", format!("memory, up to {max_entries} entries; for one replica")),
+        ("callers", callers),
+        ("issuers", lines(issuers)),
+        ("indexes", lines(config.indexes.keys().cloned())),
+    ]
+}
+
+fn lines(items: impl Iterator<Item = String>) -> String {
+    let items: Vec<String> = items.collect();
+    if items.is_empty() { "none".to_owned() } else { items.join("\n") }
+}

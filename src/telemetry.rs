@@ -1,0 +1,49 @@
+//! Logs: one line for each event, on standard error.
+//!
+//! Libraries below us see what must never be logged (a call's headers hold the
+//! caller's token), so at their finest levels they are left out whatever the
+//! filter says, unless it names them.
+
+use std::io;
+
+use tracing_subscriber::{EnvFilter, fmt, util::TryInitError};
+
+use crate::config::{LogConfig, LogFormat};
+
+/// Libraries through which headers and bodies pass.
+const CARRIERS: [&str; 9] =
+    ["h2", "hyper", "hyper_util", "tonic", "tower", "reqwest", "rustls", "axum", "mio"];
+
+/// Starts logging for this process. Fails where somebody else has.
+pub fn start(config: &LogConfig) -> Result<(), TryInitError> {
+    use tracing_subscriber::util::SubscriberInitExt as _;
+
+    let lines = fmt().with_env_filter(filter(&config.filter)).with_writer(io::stderr);
+    match config.format {
+        LogFormat::Text => lines.finish().try_init(),
+        LogFormat::Json => lines.json().finish().try_init(),
+    }
+}
+
+/// The configured filter, with every carrier held at `info` that it doesn't name.
+fn filter(configured: &str) -> EnvFilter {
+    let named = |carrier: &&str| {
+        configured.split(',').any(|part| part.trim().split(['=', '[', ':']).next() == Some(carrier))
+    };
+    let held = CARRIERS.iter().filter(|carrier| !named(carrier));
+    let directives = held.map(|carrier| format!(",{carrier}=info")).collect::<String>();
+    EnvFilter::builder().parse_lossy(format!("{configured}{directives}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn carriers_stay_at_info_unless_they_are_named() {
+        let shown = filter("trace").to_string();
+        assert!(shown.contains("h2=info") && shown.contains("trace"), "{shown}");
+        let shown = filter("info,h2=trace").to_string();
+        assert!(shown.contains("h2=trace") && !shown.contains("h2=info"), "{shown}");
+    }
+}
