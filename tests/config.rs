@@ -201,11 +201,11 @@ keyring.directory: must not be empty
 keyring.current: is no key id: a key id is 1 to 32 characters out of A-Z, a-z, 0-9, "_" and "-"
 store.max_entries: must lie between 1 and 100000000, but is -1
 callers[0].token_sha256: must be a SHA-256 in 64 hexadecimal digits
-callers[0].caller.may[0]: must be one of "mint-publisher", "mint-user", "verify", "attenuate", "revoke"
-callers[0].caller.indexes[0]: names the index "npm", which is not configured
+callers[0].may[0]: must be one of "mint-publisher", "mint-user", "verify", "attenuate", "revoke"
+callers[0].indexes[0]: names the index "npm", which is not configured
 callers[1].token_sha256: is the SHA-256 of an empty token
-callers[1].caller.may: must not be empty
-callers[1].caller.name: is the name of another caller too
+callers[1].may: must not be empty
+callers[1].name: is the name of another caller too
 callers[1].colour: is unknown; known here: name, token_sha256, may, indexes
 allow_anonymous_callers: must be true or false, but is a string
 issuers[0].url: must be an https URL; http is for loopback only

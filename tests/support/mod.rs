@@ -1,10 +1,11 @@
 //! What several test binaries need. Each uses a part of it.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![allow(unreachable_pub, reason = "the test binaries are the public")]
-#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 
 pub mod clock;
 pub mod issuer;
+pub mod service;
 
 use std::time::Duration;
 
