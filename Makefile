@@ -1,0 +1,52 @@
+# Everything that a developer or a build server runs. Each target sets up what
+# it needs, on a fresh Debian or Ubuntu with a Rust toolchain, as root or not.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench vectors tools
+SHELL := /bin/sh
+
+PYTHON ?= python3
+VENV := .venv
+INSTALLED := $(VENV)/installed.txt
+
+help: ## this table
+	@echo "Mintage"
+	@echo
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+# The development profile: it is ready in two minutes on two cores. The release
+# profile (fat LTO, one codegen unit) takes several times as long, and the demo
+# has nothing to hurry for.
+demo: tools ## the whole story on one machine: mint, narrow, verify, refuse
+	@echo "Building Mintage; the first time takes a few minutes ..."
+	@cargo build --locked
+	@cargo run --quiet --locked -- demo
+
+test: tools $(INSTALLED) ## all tests, those with PyPI's own libraries too
+	cargo test --locked
+	$(VENV)/bin/python tests/interop/make_vectors.py --check
+	$(VENV)/bin/python -m pytest tests/interop
+
+lint: tools $(INSTALLED) ## formatting, clippy, the contract, the dependencies
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	$(VENV)/bin/buf lint proto
+	@scripts/deny
+
+bench: tools ## micro-benchmarks of the kernel, as a table
+	cargo bench --locked
+
+vectors: $(INSTALLED) ## makes tests/vectors/ anew with PyPI's own libraries
+	$(VENV)/bin/python tests/interop/make_vectors.py
+
+# A C compiler links Rust's programs and builds aws-lc.
+tools:
+	@command -v cargo >/dev/null || { echo "mintage: no Rust toolchain; see https://rustup.rs" >&2; exit 1; }
+	@scripts/need build-essential sh -c 'command -v cc'
+
+$(INSTALLED): tests/interop/requirements.txt
+	@scripts/need python3-venv $(PYTHON) -c 'import ensurepip, venv'
+	@echo "Installing the Python side of the tests into $(VENV) ..."
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@$(VENV)/bin/python -m pip freeze > $@
