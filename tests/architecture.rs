@@ -1,0 +1,646 @@
+//! Who may name whom: the dependency rule of `ARCHITECTURE.md`, held over every
+//! file in `src/`.
+//!
+//! `use` points inward only, and each vendor stays where it is wrapped. Adding
+//! to the tables below is a design decision, so it happens here, in sight.
+//! Code under `#[cfg(test)]` is free; a re-export of a confined vendor is not,
+//! since it would carry the vendor past this test.
+
+#[path = "architecture/scan.rs"]
+mod scan;
+
+use std::{
+    collections::BTreeSet,
+    fmt, fs,
+    path::{Path, PathBuf},
+};
+
+use scan::{How, Named, scan};
+
+/// A ring of the house: its modules, and what they may name besides each other.
+struct Ring {
+    name: &'static str,
+    modules: &'static [&'static str],
+    /// Rings further in (`Ring::name`).
+    inward: &'static [&'static str],
+    /// External paths that may be named, by their beginning. `None`: any.
+    vendors: Option<&'static [&'static str]>,
+    /// Whether a module may name its neighbours in the ring.
+    neighbours: bool,
+    /// Whether it may wait.
+    asynchronous: bool,
+}
+
+const KERNEL_VENDORS: &[&str] = &[
+    "base64",
+    "hkdf",
+    "hmac",
+    "ipnet",
+    "jsonwebtoken", // in one file: see CONFINED
+    "pep440_rs",
+    "serde",
+    "serde_json",
+    "sha2",
+    "subtle",
+    "thiserror",
+    "url",
+    "uuid",
+    "zeroize",
+];
+
+const RINGS: &[Ring] = &[
+    Ring {
+        name: "kernel",
+        modules: &["caveat", "clock", "grant", "limits", "macaroon", "mark", "oidc", "publisher"],
+        inward: &[],
+        vendors: Some(KERNEL_VENDORS),
+        neighbours: true,
+        asynchronous: false,
+    },
+    Ring {
+        name: "use cases",
+        modules: &["ports", "service"],
+        inward: &["kernel"],
+        vendors: Some(&["async_trait", "serde_json", "thiserror"]),
+        neighbours: true,
+        asynchronous: true,
+    },
+    Ring {
+        name: "edges",
+        modules: &["config", "grpc", "keysets", "store", "telemetry"],
+        inward: &["kernel", "use cases"],
+        vendors: None,
+        neighbours: false,
+        asynchronous: true,
+    },
+    Ring {
+        name: "wiring",
+        modules: &["app", "cli", "demo"],
+        inward: &["kernel", "use cases", "edges"],
+        vendors: None,
+        neighbours: true,
+        asynchronous: true,
+    },
+];
+
+/// The parts of `std` that hold no clock, no I/O and no threads.
+const PURE_STD: &[&str] = &[
+    "any",
+    "array",
+    "ascii",
+    "borrow",
+    "cmp",
+    "collections",
+    "convert",
+    "error",
+    "fmt",
+    "hash",
+    "iter",
+    "marker",
+    "mem",
+    "num",
+    "ops",
+    "option",
+    "result",
+    "slice",
+    "str",
+    "string",
+    "vec",
+    "net::IpAddr",
+    "net::Ipv4Addr",
+    "net::Ipv6Addr",
+    "net::AddrParseError",
+    "sync::Arc",
+    "sync::LazyLock",
+    "sync::OnceLock",
+    "time::Duration",
+];
+
+/// A path that only some places may name.
+struct Confined {
+    what: &'static str,
+    /// Files or folders under `src/`.
+    to: &'static [&'static str],
+    why: &'static str,
+}
+
+const CONFINED: &[Confined] = &[
+    Confined {
+        what: "jsonwebtoken",
+        to: &["oidc/key.rs"],
+        why: "signatures only; claims and times are this crate's own business",
+    },
+    Confined {
+        what: "reqwest",
+        to: &["keysets/http.rs"],
+        why: "one client, bounded and without redirects",
+    },
+    Confined { what: "redis", to: &["store/", "keysets/redis.rs"], why: "a store is a port" },
+    Confined { what: "tonic", to: &["grpc/", "demo/", "app.rs"], why: "the wire ends in grpc/" },
+    Confined { what: "tonic_types", to: &["grpc/", "demo/"], why: "the wire ends in grpc/" },
+    Confined { what: "tonic_prost", to: &["grpc/", "demo/"], why: "the wire ends in grpc/" },
+    Confined {
+        what: "tonic_health",
+        to: &["grpc/", "demo/", "app.rs"],
+        why: "the wire ends in grpc/",
+    },
+    Confined { what: "tonic_reflection", to: &["grpc/", "app.rs"], why: "the wire ends in grpc/" },
+    Confined { what: "prost", to: &["grpc/", "demo/"], why: "the wire ends in grpc/" },
+    Confined { what: "prost_types", to: &["grpc/", "demo/"], why: "the wire ends in grpc/" },
+    Confined {
+        what: "crate::grpc::proto",
+        to: &["grpc/", "demo/"],
+        why: "generated types never pass the edge",
+    },
+    Confined {
+        what: "aws_lc_rs",
+        to: &["demo/signing.rs"],
+        why: "the service itself signs nothing with RSA",
+    },
+    Confined {
+        what: "clap",
+        to: &["cli/", "main.rs"],
+        why: "the command line is read in one place",
+    },
+    Confined { what: "toml", to: &["config/"], why: "TOML ends in config/" },
+    Confined {
+        what: "std::time::SystemTime",
+        to: &["clock_edge.rs"],
+        why: "time comes in through ports::Clock",
+    },
+    Confined {
+        what: "std::time::Instant",
+        to: &["clock_edge.rs"],
+        why: "time comes in through ports::Clock",
+    },
+    Confined {
+        what: "getrandom",
+        to: &["clock_edge.rs"],
+        why: "chance comes in through ports::Randomness",
+    },
+];
+
+/// The one file in which a `tonic::Status` is made.
+const STATUS_MADE_IN: [&str; 1] = ["grpc/status.rs"];
+
+/// One line that breaks one rule.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Fault {
+    file: String,
+    line: usize,
+    rule: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "src/{}:{}: {}", self.file, self.line, self.rule)
+    }
+}
+
+#[test]
+fn nothing_names_what_its_place_does_not_allow() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let vendors = declared_dependencies();
+    let mut files = Vec::new();
+    collect(&src, &mut files);
+    assert!(files.len() > 5, "the sources are in {}", src.display());
+    let texts: Vec<(String, String)> = files
+        .iter()
+        .map(|file| (relative(&src, file), fs::read_to_string(file).unwrap()))
+        .collect();
+    let tests = test_files(&texts);
+    let faults: BTreeSet<Fault> = texts
+        .iter()
+        .filter(|(file, _)| !is_test(file, &tests))
+        .flat_map(|(file, text)| faults(file, text, &vendors))
+        .collect();
+    let report: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), report.join("\n"));
+}
+
+/// Everything wrong with one file.
+fn faults(file: &str, text: &str, vendors: &BTreeSet<String>) -> Vec<Fault> {
+    let module = module_of(file);
+    let source = scan(text, &module, "mintage");
+    let mut faults = Vec::new();
+    let mut add = |line, rule: String| faults.push(Fault { file: file.to_owned(), line, rule });
+
+    if let Some(own) = module.first() {
+        match ring_of(own) {
+            None => {
+                add(1, format!("module `{own}` is in no ring; add it to tests/architecture.rs"))
+            }
+            Some(ring) => {
+                for named in &source.named {
+                    if let Some(rule) = breaks_ring(ring, own, named, vendors) {
+                        add(named.line, rule);
+                    }
+                }
+                for line in source.asynchronous.iter().filter(|_| !ring.asynchronous) {
+                    add(*line, format!("the {} does not wait", ring.name));
+                }
+            }
+        }
+    }
+    for named in &source.named {
+        if let Some(rule) = breaks_confinement(file, named, vendors) {
+            add(named.line, rule);
+        }
+        if makes_a_status(file, named) {
+            add(
+                named.line,
+                format!("a tonic::Status is made in {} only", STATUS_MADE_IN.join(", ")),
+            );
+        }
+    }
+    faults
+}
+
+fn breaks_ring(
+    ring: &Ring,
+    own: &str,
+    named: &Named,
+    vendors: &BTreeSet<String>,
+) -> Option<String> {
+    let shown = named.path.join("::");
+    match named.path.first()?.as_str() {
+        "crate" => {
+            let other = named.path.get(1)?;
+            let Some(theirs) = ring_of(other) else {
+                return Some(format!("`{shown}`: module `{other}` is in no ring"));
+            };
+            let allowed = other == own
+                || (theirs.name == ring.name && ring.neighbours)
+                || ring.inward.contains(&theirs.name);
+            (!allowed).then(|| format!("{own} ({}) names `{shown}` ({})", ring.name, theirs.name))
+        }
+        "std" | "core" | "alloc" if !ring.asynchronous && named.path.len() > 1 => {
+            let pure = PURE_STD.iter().any(|pure| begins_with(named.path.get(1..), pure));
+            (!pure).then(|| format!("the {} names `{shown}`", ring.name))
+        }
+        vendor if vendors.contains(vendor) => {
+            let allowed = ring.vendors?;
+            (named.path.len() > 1 || named.how != How::Used)
+                .then(|| !allowed.contains(&vendor))
+                .filter(|forbidden| *forbidden)
+                .map(|_| format!("{own} ({}) names `{shown}`", ring.name))
+        }
+        _ => None,
+    }
+}
+
+fn breaks_confinement(file: &str, named: &Named, vendors: &BTreeSet<String>) -> Option<String> {
+    let shown = named.path.join("::");
+    for confined in CONFINED {
+        let inside = confined.to.iter().any(|place| is_in(file, place));
+        let named_it = begins_with(Some(&named.path), confined.what)
+            && (named.path.len() > 1 || named.how != How::Used);
+        if named_it && !inside {
+            return Some(format!(
+                "`{shown}` belongs in {} ({})",
+                confined.to.join(", "),
+                confined.why
+            ));
+        }
+        if named_it && named.how == How::Reexported && vendors.contains(confined.what) {
+            return Some(format!(
+                "`{shown}` is handed on, and would leave {}",
+                confined.to.join(", ")
+            ));
+        }
+        let hidden = match named.path.as_slice() {
+            [outer @ .., last] if last == "*" => split(confined.what).starts_with(outer),
+            _ => false,
+        };
+        if hidden && !inside {
+            return Some(format!("`{shown}` hides what is named of `{}`", confined.what));
+        }
+    }
+    None
+}
+
+/// Whether this makes a status: calls, or hands on, one of its constructors, or
+/// hides that it does. Reading one (`Status` as a type, `status.code()`) is
+/// nobody's concern.
+fn makes_a_status(file: &str, named: &Named) -> bool {
+    if STATUS_MADE_IN.iter().any(|place| is_in(file, place)) {
+        return false;
+    }
+    let path: Vec<&str> = named.path.iter().map(String::as_str).collect();
+    match path.as_slice() {
+        ["tonic", "*"] => true,
+        ["tonic", "Status", next, ..] => next.starts_with(char::is_lowercase),
+        _ => false,
+    }
+}
+
+fn ring_of(module: &str) -> Option<&'static Ring> {
+    RINGS.iter().find(|ring| ring.modules.contains(&module))
+}
+
+fn split(path: &str) -> Vec<String> {
+    path.split("::").map(str::to_owned).collect()
+}
+
+fn begins_with(path: Option<&[String]>, beginning: &str) -> bool {
+    path.is_some_and(|path| path.starts_with(&split(beginning)))
+}
+
+/// Whether a file is this file, or lies in this folder (`folder/`).
+fn is_in(file: &str, place: &str) -> bool {
+    if place.ends_with('/') { file.starts_with(place) } else { file == place }
+}
+
+/// `oidc/key.rs` is `oidc::key`; `lib.rs` and `main.rs` are the root.
+fn module_of(file: &str) -> Vec<String> {
+    let mut module = split(&file.trim_end_matches(".rs").replace('/', "::"));
+    if matches!(module.last().map(String::as_str), Some("mod" | "lib" | "main")) {
+        module.pop();
+    }
+    module
+}
+
+/// Files that are declared as modules under `#[cfg(test)]`.
+fn test_files(texts: &[(String, String)]) -> Vec<String> {
+    let mut tests = Vec::new();
+    for (file, text) in texts {
+        let module = module_of(file);
+        for name in scan(text, &module, "mintage").test_modules {
+            let path = module.iter().cloned().chain([name]).collect::<Vec<_>>().join("/");
+            tests.push(format!("{path}.rs"));
+        }
+    }
+    tests
+}
+
+fn is_test(file: &str, tests: &[String]) -> bool {
+    tests
+        .iter()
+        .any(|test| file == test || file.starts_with(&format!("{}/", test.trim_end_matches(".rs"))))
+}
+
+/// The names under which `Cargo.toml` brings other crates in.
+fn declared_dependencies() -> BTreeSet<String> {
+    let manifest = include_str!("../Cargo.toml");
+    let mut section = "";
+    let mut names = BTreeSet::new();
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            section = line;
+        } else if section.contains("dependencies]") {
+            if let Some((name, _)) = line.split_once('=') {
+                names.insert(name.trim().replace('-', "_"));
+            }
+        }
+    }
+    names
+}
+
+fn collect(folder: &Path, into: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, into);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            into.push(path);
+        }
+    }
+}
+
+fn relative(src: &Path, file: &Path) -> String {
+    file.strip_prefix(src).unwrap().to_str().unwrap().replace('\\', "/")
+}
+
+/// The names of the dependencies that the planted faults need, whether or not
+/// this version of the crate has them.
+fn vendors() -> BTreeSet<String> {
+    ["tonic", "tokio", "reqwest", "redis", "jsonwebtoken", "tracing", "serde", "prost", "toml"]
+        .map(str::to_owned)
+        .into()
+}
+
+/// (what is planted, where, the source, the line at fault)
+const PLANTED: &[(&str, &str, &str, usize)] = &[
+    ("a vendor in the kernel", "macaroon/v2.rs", "use tonic::Status;", 1),
+    (
+        "a vendor in a use tree",
+        "oidc/mod.rs",
+        "use std::fmt;\nuse {serde::de, tokio::{sync, time}};",
+        2,
+    ),
+    (
+        "a vendor by its full path",
+        "grant.rs",
+        "fn f() {\n    let _ = tokio::task::yield_now();\n}",
+        2,
+    ),
+    ("a vendor with leading colons", "grant.rs", "fn f() {\n    ::tokio::task::yield_now();\n}", 2),
+    (
+        "a vendor under another name",
+        "caveat/mod.rs",
+        "use tracing as t;\nfn f() { t::info!(1) }",
+        1,
+    ),
+    ("a vendor as an attribute", "limits.rs", "#[tracing::instrument]\nfn f() {}", 1),
+    (
+        "a vendor in a macro",
+        "limits.rs",
+        "macro_rules! m {\n    () => { tracing::info!(1) };\n}",
+        2,
+    ),
+    (
+        "a vendor after a comment and a raw string",
+        "limits.rs",
+        "/* /* */ \" */\nconst A: &str = r#\"\"//\"#;\nuse tokio::sync;",
+        3,
+    ),
+    (
+        "a vendor after a lifetime and a quote",
+        "limits.rs",
+        "fn f<'a>(_: &'a str) -> char { '\"' }\nuse tokio::sync;",
+        2,
+    ),
+    ("an edge named by the kernel", "publisher/mod.rs", "use crate::store::Memory;", 1),
+    (
+        "an edge deep in a tree",
+        "publisher/mod.rs",
+        "use crate::{\n    clock,\n    keysets::{http::Fetch, self},\n};",
+        3,
+    ),
+    ("an edge through super", "oidc/key.rs", "use super::super::grpc::server;", 1),
+    (
+        "an edge through super in an inline module",
+        "clock.rs",
+        "mod inner {\n    use super::super::config::Config;\n}",
+        2,
+    ),
+    ("an edge in code", "service/mint.rs", "fn f() -> crate::grpc::Server { todo() }", 1),
+    ("an edge handed on", "mark.rs", "pub use crate::store::Memory;", 1),
+    ("an edge named by another", "store/memory.rs", "use crate::config::Config;", 1),
+    ("the wiring named by an edge", "grpc/server.rs", "use crate::app::run;", 1),
+    ("a use case named by the kernel", "grant.rs", "use crate::service::Mint;", 1),
+    ("a port named by the kernel", "grant.rs", "use crate::ports::Clock;", 1),
+    ("a module that no ring has", "helpers.rs", "fn f() {}", 1),
+    ("a name from a module that no ring has", "grpc/server.rs", "use crate::helpers::f;", 1),
+    ("async in the kernel", "oidc/mod.rs", "fn f() {}\nasync fn g() {}", 2),
+    ("I/O in the kernel", "macaroon/mod.rs", "use std::{fmt, fs};", 1),
+    ("the network in the kernel", "caveat/mod.rs", "use std::net::{IpAddr, TcpStream};", 1),
+    ("the clock in the kernel", "clock.rs", "use std::time::{Duration, SystemTime};", 1),
+    (
+        "the clock under another name",
+        "service/mint.rs",
+        "use std::time as t;\nfn f() { t::SystemTime::now(); }",
+        2,
+    ),
+    (
+        "the clock by its full path in an edge",
+        "grpc/server.rs",
+        "fn f() { std::time::Instant::now(); }",
+        1,
+    ),
+    ("the clock behind a star", "grpc/server.rs", "use std::time::*;", 1),
+    ("jsonwebtoken beside its file", "oidc/mod.rs", "use jsonwebtoken::decode;", 1),
+    ("reqwest beside its file", "keysets/cache.rs", "fn f(_: reqwest::Client) {}", 1),
+    ("reqwest handed on by its own file", "keysets/http.rs", "pub(crate) use reqwest::Client;", 1),
+    ("redis outside the store", "config/mod.rs", "use redis::Client;", 1),
+    ("tonic outside grpc", "keysets/http.rs", "use tonic::Code;", 1),
+    ("generated types outside grpc", "service/mint.rs", "use crate::grpc::proto::MintRequest;", 1),
+    ("generated types in the wiring", "cli/mod.rs", "use crate::grpc::{proto, server};", 1),
+    (
+        "generated types through the library's name",
+        "main.rs",
+        "use mintage::grpc::proto::MintRequest;",
+        1,
+    ),
+    (
+        "a status made elsewhere",
+        "grpc/server.rs",
+        "use tonic::Status;\nfn f() -> Status {\n    Status::internal(\"x\")\n}",
+        3,
+    ),
+    (
+        "a status made under another name",
+        "grpc/server.rs",
+        "use tonic::{Code, Status as S};\nfn f() -> S { S::new(Code::Ok, \"\") }",
+        2,
+    ),
+    (
+        "a status made through an alias",
+        "grpc/server.rs",
+        "type S = tonic::Status;\nfn f() -> S { S::ok(\"\") }",
+        2,
+    ),
+    (
+        "a status made through the crate's alias",
+        "grpc/server.rs",
+        "use tonic as t;\nfn f() { t::Status::ok(\"\"); }",
+        2,
+    ),
+    (
+        "a constructor handed on",
+        "grpc/server.rs",
+        "fn f() { x.map_err(tonic::Status::from_error) }",
+        1,
+    ),
+    (
+        "a status made in angle brackets",
+        "grpc/server.rs",
+        "fn f() { <tonic::Status>::ok(\"\"); }",
+        1,
+    ),
+    (
+        "a status made by a trait",
+        "grpc/server.rs",
+        "fn f() { <tonic::Status as From<E>>::from(e); }",
+        1,
+    ),
+    ("a status behind a star", "grpc/server.rs", "use tonic::*;\nfn f() { Status::ok(\"\"); }", 1),
+    (
+        "a fault after a test module",
+        "grant.rs",
+        "#[cfg(test)]\nmod tests { use tokio::x; }\nuse tokio::y;",
+        3,
+    ),
+    ("a fault under cfg(not(test))", "grant.rs", "#[cfg(not(test))]\nuse tokio::y;", 2),
+];
+
+#[test]
+fn every_planted_fault_is_caught_on_its_line() {
+    for (what, file, text, line) in PLANTED {
+        let found: BTreeSet<usize> =
+            faults(file, text, &vendors()).iter().map(|fault| fault.line).collect();
+        assert_eq!(found.first(), Some(line), "{what}: src/{file}:\n{text}");
+    }
+}
+
+/// (what it is, where, the source)
+const SOUND: &[(&str, &str, &str)] = &[
+    (
+        "a vendor in a comment",
+        "grant.rs",
+        "//! Not tonic::Status.\n/* use tokio::x; */ /// [`crate::grpc`]\nfn f() {}",
+    ),
+    ("a vendor in a string", "grant.rs", "const A: &str = \"use tokio::sync; \\\" tokio::x\";"),
+    (
+        "a vendor in a test",
+        "grant.rs",
+        "#[cfg(test)]\nmod tests {\n    use tokio::x;\n    fn f() { { } }\n}",
+    ),
+    ("a vendor in a test's use", "grant.rs", "#[cfg(test)]\n#[allow(unused)]\nuse tokio::{x, y};"),
+    (
+        "a field and a method of a vendor's name",
+        "grant.rs",
+        "fn f(a: A) { a.tokio.redis(); let tonic = 1; }",
+    ),
+    (
+        "the kernel naming the kernel",
+        "grant.rs",
+        "use crate::{caveat::Caveat, oidc::*};\nuse serde::Deserialize;",
+    ),
+    (
+        "pure std in the kernel",
+        "caveat/mod.rs",
+        "use std::{fmt, net::{IpAddr, Ipv4Addr}, time::Duration};",
+    ),
+    (
+        "a service naming ports and kernel",
+        "service/mint.rs",
+        "use super::error::E;\nuse crate::{ports::Clock, clock::Timestamp};\nasync fn f() {}",
+    ),
+    (
+        "an edge naming inward",
+        "store/memory.rs",
+        "use crate::{mark::Mark, ports::{self, Store}};\nuse super::x;",
+    ),
+    (
+        "a status that is only read",
+        "grpc/server.rs",
+        "use tonic::{Code, Status};\nfn f(s: &Status) -> Result<Code, Status> { Ok(s.code()) }",
+    ),
+    (
+        "a status made where it belongs",
+        "grpc/status.rs",
+        "use tonic::Status;\nfn f() -> Status { Status::internal(\"\") }",
+    ),
+    ("a module with a vendor's name", "store/mod.rs", "mod redis;\npub use redis::RedisStore;"),
+    (
+        "reqwest in its file",
+        "keysets/http.rs",
+        "use reqwest::Client;\nfn f() -> reqwest::Result<Client> { Client::x() }",
+    ),
+];
+
+#[test]
+fn what_is_allowed_is_not_reported() {
+    for (what, file, text) in SOUND {
+        assert_eq!(faults(file, text, &vendors()), [], "{what}: src/{file}:\n{text}");
+    }
+}
+
+#[test]
+fn a_test_module_in_a_file_of_its_own_is_found() {
+    let texts = [("macaroon/mod.rs".to_owned(), "#[cfg(test)]\nmod tests;\nmod v2;".to_owned())];
+    let tests = test_files(&texts);
+    assert!(is_test("macaroon/tests.rs", &tests) && is_test("macaroon/tests/vectors.rs", &tests));
+    assert!(!is_test("macaroon/v2.rs", &tests) && !is_test("tests.rs", &tests));
+}
