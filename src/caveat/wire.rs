@@ -19,7 +19,9 @@ pub struct Unreadable;
 
 /// Reads one caveat, strictly.
 pub fn read(predicate: &[u8]) -> Result<Caveat<'_>, Unreadable> {
-    serde_json::from_slice::<Wire<'_>>(predicate).map(|wire| wire.0).map_err(|_| Unreadable)
+    // All of it is text, also what nobody looks into.
+    let text = std::str::from_utf8(predicate).map_err(|_| Unreadable)?;
+    serde_json::from_str::<Wire<'_>>(text).map(|wire| wire.0).map_err(|_| Unreadable)
 }
 
 impl Caveat<'_> {
@@ -337,17 +339,68 @@ impl<'de> Deserialize<'de> for IgnoredClaims {
                 Ok(IgnoredClaims)
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut keys = std::collections::HashSet::new();
-                while let Some((key, IgnoredAny)) = map.next_entry::<String, _>()? {
-                    if !keys.insert(key) {
-                        return Err(de::Error::custom("a key twice"));
-                    }
-                }
-                Ok(IgnoredClaims)
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                IgnoredValue.visit_map(map).map(|_| IgnoredClaims)
             }
         }
 
         deserializer.deserialize_any(ClaimsVisitor)
+    }
+}
+
+/// Any value whose objects have no key twice, however deep. Nesting is bounded
+/// by `serde_json`.
+struct IgnoredValue;
+
+impl<'de> Deserialize<'de> for IgnoredValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for IgnoredValue {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E: de::Error>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E: de::Error>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self, A::Error> {
+        while list.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
+        let mut keys = std::collections::HashSet::new();
+        while let Some((key, Self)) = map.next_entry::<String, _>()? {
+            if !keys.insert(key) {
+                return Err(de::Error::custom("a key twice"));
+            }
+        }
+        Ok(self)
     }
 }
