@@ -150,7 +150,6 @@ def pymacaroons_tokens():
         for name, parts in [
             ("no caveat", {}),
             ("no location", {"location": ""}),
-            ("a location beyond ASCII", {"location": "índex.example", "caveats": ["[0,20,10]"]}),
             ("a caveat beyond ASCII", {"caveats": ['[1,["pr\u00f6ject","\U0001f4e6"]]']}),
             ("an empty caveat", {"caveats": ["", "[0,20,10]"]}),
             ("a caveat with spaces and newlines", {"caveats": ['[1, ["a"]]\n', "cid [0,20,10]\n"]}),
@@ -190,6 +189,11 @@ def pymacaroons_tokens():
         macaroon.location = "elsewhere.example"
         yield token(f"another location, version {version}", "pymacaroons", macaroon, key)
 
+    # pymacaroons counts characters for version 1's lengths, and can't write these.
+    macaroon, key = make(v2, location="\u00edndex.example", caveats=["[0,20,10]"])
+    yield token("a location beyond ASCII", "pymacaroons", macaroon, key)
+    macaroon, key = make(v2, identifier="\u00edd", caveats=["[0,20,10]"])
+    yield token("an identifier beyond ASCII", "pymacaroons", macaroon, key)
     macaroon, key = make(v2, identifier=bytes(range(256)))
     yield token("an identifier of every byte", "pymacaroons", macaroon, key)
     macaroon, key = make(v2, caveats=["[0,20,10]"])
@@ -255,7 +259,6 @@ def damaged_tokens():
     yield "an array of JSON forms", encoded(b"[" + as_json.encode() + b"]"), "format"
     yield "version 0", encoded(b"\0" + raw[1:]), "format"
     yield "version 3", encoded(b"\3" + raw[1:]), "format"
-    yield "an upper-case version 1", encoded(packet_1(b"location", b"x" * 160).upper()), "format"
 
     parts = [location, identifier, b"\0", caveat, b"\0", b"\0", signature]
 
@@ -314,7 +317,7 @@ def damaged_tokens():
     yield "version 1: a length with a space", encoded(ones[0] + b" 01e" + ones[1][4:]), "length"
     yield "version 1: a length beyond the end", encoded(ones[0] + b"ffff" + ones[1][4:]), "truncated"
     yield "version 1: a packet without its newline", encoded(ones[0] + ones[1][:-1] + b"x" + ones[3]), "field"
-    yield "version 1: a trailing byte", encoded(b"".join(ones) + b"\n"), "truncated"
+    yield "version 1: a trailing byte", encoded(b"".join(ones) + b"\n"), "trailing"
 
 
 def mangled_tokens():
@@ -334,6 +337,7 @@ def mangled_tokens():
             "version": version,
             "root_key": key.hex(),
             "token": text_of(macaroon),
+            "location": {"start": raw.index(b"l.example"), "end": raw.index(b"l.example") + len(b"l.example")},
             "flipped": "".join(outcome(data, key) for data in flipped),
             "cut": "".join(outcome(raw[:length], key) for length in range(len(raw))),
         }
@@ -444,6 +448,13 @@ FILES = {
 }
 
 
+def written(about, rows):
+    """One row a line, so that a change shows as the rows that it changes."""
+    about += " Made by tests/interop/make_vectors.py; all keys are test keys."
+    lines = ",\n".join(json.dumps(row, ensure_ascii=True) for row in rows)
+    return f'{{"about": {json.dumps(about)},\n"rows": [\n{lines}\n]}}\n'
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="compare instead of writing")
@@ -453,8 +464,7 @@ def main():
         rows = make()
         names = [row.get("name") for row in rows if "name" in row]
         assert len(names) == len(set(names)), f"{file}: two rows of one name"
-        document = {"about": about + " Made by tests/interop/make_vectors.py; all keys are test keys.", "rows": rows}
-        text = json.dumps(document, indent=1, ensure_ascii=True) + "\n"
+        text = written(about, rows)
         path = FOLDER / file
         if check and (not path.exists() or path.read_text() != text):
             stale.append(file)
