@@ -40,9 +40,8 @@ fn rows<Row: DeserializeOwned>(file: &str) -> Vec<Row> {
 }
 
 fn bytes(hex: &str) -> Vec<u8> {
-    let digits: Vec<u8> =
-        hex.chars().map(|digit| u8::try_from(digit.to_digit(16).unwrap()).unwrap()).collect();
-    digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+    let digit = |digit: &u8| u8::try_from(char::from(*digit).to_digit(16).unwrap()).unwrap();
+    hex.as_bytes().chunks(2).map(|pair| pair.iter().fold(0, |sum, d| sum << 4 | digit(d))).collect()
 }
 
 fn hex(bytes: &[u8]) -> String {

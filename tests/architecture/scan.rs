@@ -43,7 +43,7 @@ pub(crate) struct Source {
 /// Reads a file. `module` is its own path without `crate`; `root` is the name
 /// under which the binary sees the library.
 pub(crate) fn scan(text: &str, module: &[String], root: &str) -> Source {
-    let (tokens, test_modules) = without_tests(tokens(text));
+    let (tokens, test_modules) = without_tests(&tokens(text));
     let asynchronous = tokens
         .iter()
         .filter(|token| matches!(token.word(), Some("async" | "await")))
@@ -192,7 +192,7 @@ const CFG_TEST: [&str; 7] = ["#", "[", "cfg", "(", "test", ")", "]"];
 
 /// Drops what stands under exactly `#[cfg(test)]`, and says which modules that
 /// live in files of their own were dropped so.
-fn without_tests(tokens: Vec<Token>) -> (Vec<Token>, Vec<String>) {
+fn without_tests(tokens: &[Token]) -> (Vec<Token>, Vec<String>) {
     let spelled = |at: usize| match tokens.get(at).map(|token| &token.kind) {
         Some(Kind::Word(word)) => word.clone(),
         Some(Kind::Mark(mark)) => mark.to_string(),
@@ -207,11 +207,9 @@ fn without_tests(tokens: Vec<Token>) -> (Vec<Token>, Vec<String>) {
             continue;
         }
         at += CFG_TEST.len();
-        let end = after_item(&tokens, at);
+        let end = after_item(tokens, at);
         let words: Vec<&str> = tokens.iter().take(end).skip(at).filter_map(Token::word).collect();
-        if let (["mod", name] | ["pub", "mod", name], true) =
-            (words.as_slice(), spelled(end - 1) == ";")
-        {
+        if let ([.., "mod", name], ";") = (words.as_slice(), spelled(end - 1).as_str()) {
             modules.push((*name).to_owned());
         }
         at = end;
