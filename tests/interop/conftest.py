@@ -51,8 +51,8 @@ from mintage.v1 import token_service_pb2_grpc  # noqa: E402  (made above)
 class Mintage:
     """A running service, and what only its operator knows."""
 
+    address: str
     service: token_service_pb2_grpc.TokenServiceStub
-    channel: grpc.Channel
     master_keys: dict[str, bytes]
 
 
@@ -86,14 +86,15 @@ def mintage(tmp_path_factory, issuer):
             stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
         )
     try:
-        channel = grpc.insecure_channel(f"127.0.0.1:{port}")
+        address = f"127.0.0.1:{port}"
+        channel = grpc.insecure_channel(address)
         _wait_until_ready(channel, process, log)
         master_keys = {
             path.name: base64.b64decode(path.read_text())
             for path in keys.iterdir()
             if not path.name.startswith(".")
         }
-        yield Mintage(token_service_pb2_grpc.TokenServiceStub(channel), channel, master_keys)
+        yield Mintage(address, token_service_pb2_grpc.TokenServiceStub(channel), master_keys)
         channel.close()
     finally:
         process.terminate()
