@@ -175,6 +175,11 @@ const CONFINED: &[Confined] = &[
         to: &["cli/", "main.rs"],
         why: "the command line is read in one place",
     },
+    Confined {
+        what: "jiff",
+        to: &["cli/", "demo/"],
+        why: "dates are for people; the rest of the house has clock::Timestamp",
+    },
     Confined { what: "toml", to: &["config/"], why: "TOML ends in config/" },
     Confined {
         what: "std::time::SystemTime",

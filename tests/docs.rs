@@ -84,6 +84,7 @@ fn the_readme_says_what_to_do_about_every_reason() {
 #[test]
 fn every_file_that_a_document_names_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut missing = Vec::new();
     for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"] {
         let text = read(document);
         let quoted = text.split('`').skip(1).step_by(2);
@@ -93,9 +94,12 @@ fn every_file_that_a_document_names_is_there() {
                 || name.ends_with(".md")
         };
         for name in quoted.chain(linked).filter(own).filter(|name| !name.contains('*')) {
-            assert!(root.join(name).exists(), "{document} names {name}");
+            if !root.join(name).exists() {
+                missing.push(format!("{document} names {name}"));
+            }
         }
     }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
 }
 
 #[test]
