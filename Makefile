@@ -4,6 +4,8 @@
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint bench vectors tools
 SHELL := /bin/sh
+# Where rustup puts a toolchain, for shells that haven't heard of it yet.
+export PATH := $(PATH):$(HOME)/.cargo/bin
 
 PYTHON ?= python3
 VENV := .venv
@@ -28,6 +30,8 @@ test: tools $(INSTALLED) ## all tests, those with PyPI's own libraries too
 	$(VENV)/bin/python -m pytest tests/interop
 
 lint: tools $(INSTALLED) ## formatting, clippy, the contract, the dependencies
+	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 \
+		|| rustup component add rustfmt clippy
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	$(VENV)/bin/buf lint proto

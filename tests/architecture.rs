@@ -455,8 +455,12 @@ fn what_is_allowed_is_not_reported() {
 
 #[test]
 fn a_test_module_in_a_file_of_its_own_is_found() {
-    let texts = [("macaroon/mod.rs".to_owned(), "#[cfg(test)]\nmod tests;\nmod v2;".to_owned())];
+    let texts = [(
+        "macaroon/mod.rs".to_owned(),
+        "#[cfg(test)]\nmod tests;\n#[cfg(test)]\npub(crate) mod testing;\nmod v2;".to_owned(),
+    )];
     let tests = test_files(&texts);
     assert!(is_test("macaroon/tests.rs", &tests) && is_test("macaroon/tests/vectors.rs", &tests));
+    assert!(is_test("macaroon/testing.rs", &tests));
     assert!(!is_test("macaroon/v2.rs", &tests) && !is_test("tests.rs", &tests));
 }
