@@ -16,13 +16,15 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use mintage::{
-    caveat::{self, Access, AccessProject, Action, Judgement, Offered, ReadCaveat, Uncleared},
+    caveat::{self, Access, AccessProject, Action, Judgement, Offered, ReadCaveat},
     clock::Timestamp,
+    grpc::status::reason_name,
     macaroon::{
         Damage, Embedded, Identifier, KeyId, Macaroon, MasterKey, RootKey, Subject, TokenPrefix,
         TokenTooLarge, TokenUnreadable, Version,
     },
     publisher::ProjectName,
+    service,
 };
 use serde::{Deserialize, de::DeserializeOwned};
 
@@ -386,7 +388,7 @@ fn judged(row: &Judged) -> Vec<Reason> {
         subject: &subject,
         action: Action::parse("upload").unwrap(),
         project: row.access.project.as_ref().map(|project| AccessProject {
-            id: &project.id,
+            id: Some(&project.id),
             name: ProjectName::parse(&project.name).unwrap().as_str().to_owned(),
         }),
         publisher_ids: &row.access.publisher_ids,
@@ -404,27 +406,9 @@ fn judged(row: &Judged) -> Vec<Reason> {
     assert!(uses.is_empty(), "{}: nothing here counts uses", row.name);
     denials
         .iter()
-        .map(|denial| Reason { caveat: denial.caveat, reason: reason(&denial.why).to_owned() })
+        .map(|denial| {
+            let reason = reason_name(service::Reason::from(&denial.why));
+            Reason { caveat: denial.caveat, reason: reason.to_owned() }
+        })
         .collect()
-}
-
-/// The name in the contract.
-fn reason(why: &Uncleared) -> &'static str {
-    match why {
-        Uncleared::Unreadable | Uncleared::UsesWithoutEnd => "CAVEAT_UNREADABLE",
-        Uncleared::NotOffered { .. } => "CAVEAT_NOT_OFFERED",
-        Uncleared::Expired { .. } => "CAVEAT_EXPIRED",
-        Uncleared::NotYetValid { .. } => "CAVEAT_NOT_YET_VALID",
-        Uncleared::Project { .. } => "CAVEAT_PROJECT",
-        Uncleared::User | Uncleared::SubjectNotUser => "CAVEAT_USER",
-        Uncleared::Publisher
-        | Uncleared::PublisherWithoutProject
-        | Uncleared::PublisherNotRegistered { .. } => "CAVEAT_PUBLISHER",
-        Uncleared::UsesSpent { .. } => "CAVEAT_USES_SPENT",
-        Uncleared::Version { .. } => "CAVEAT_VERSION",
-        Uncleared::Filename { .. } => "CAVEAT_FILENAME",
-        Uncleared::Digest { .. } => "CAVEAT_DIGEST",
-        Uncleared::ClientNetwork { .. } => "CAVEAT_CLIENT_NETWORK",
-        Uncleared::Action { .. } => "CAVEAT_ACTION",
-    }
 }
