@@ -99,11 +99,12 @@ def mintage(tmp_path_factory, issuer):
     finally:
         process.terminate()
         try:
-            process.wait(timeout=40)
+            code = process.wait(timeout=40)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
             raise
+    assert code == 0, f"mintage ended with {code}:\n{log.read_text()}"
 
 
 def _binary():
