@@ -2,10 +2,14 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::panic,
     reason = "a test that can't go on ends; clippy.toml's allowance ends at #[test] functions"
 )]
 
 use std::{fs, path::Path, process::Command};
+
+use mintage::config::Config;
+use toml::{Table, Value};
 
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
@@ -36,7 +40,7 @@ fn mintage() -> Command {
 }
 
 /// Runs `config check` on a configuration from the README, beside a fresh key.
-fn check(config: &str) {
+fn check(config: &Table) {
     let home = tempfile::tempdir().unwrap();
     let generated = mintage()
         .args(["keys", "generate", "--directory"])
@@ -45,24 +49,49 @@ fn check(config: &str) {
         .unwrap();
     assert!(generated.status.success(), "{generated:?}");
     let key_id = String::from_utf8(generated.stdout).unwrap();
+    let config = config.to_string().replace("2026-11-21-k3fz", key_id.trim());
     let file = home.path().join("mintage.toml");
-    fs::write(&file, config.replace("2026-11-21-k3fz", key_id.trim())).unwrap();
+    fs::write(&file, &config).unwrap();
     let checked = mintage().args(["config", "check", "--config"]).arg(&file).output().unwrap();
     let said = String::from_utf8_lossy(&checked.stderr);
     assert!(checked.status.success(), "{said}\n{config}");
 }
 
-#[test]
-fn the_configuration_in_the_readme_is_good() {
+/// The README's configurations: the quick start's, and what the others make of it.
+fn configurations() -> [Table; 3] {
     let blocks = blocks(&read("README.md"), "toml");
-    let [quick_start, callers] = blocks.as_slice() else { panic!("{} blocks", blocks.len()) };
-    check(quick_start);
+    let [quick_start, defaults, callers] = blocks.as_slice() else {
+        panic!("{} blocks", blocks.len())
+    };
+    let whole = |more: &str| over(quick_start.parse().unwrap(), more.parse().unwrap());
+    [whole(""), whole(defaults), whole(callers)]
+}
 
-    // The second one is about what changes: its `listen` takes the first one's place.
-    let (listen, callers) = callers.split_once('\n').unwrap();
-    assert!(listen.starts_with("listen = "), "{listen}");
-    let (_, rest) = quick_start.split_once('\n').unwrap();
-    check(&format!("{listen}\n{rest}\n{callers}\n"));
+/// One table laid over another.
+fn over(mut base: Table, more: Table) -> Table {
+    for (key, value) in more {
+        let value = match (base.remove(&key), value) {
+            (Some(Value::Table(base)), Value::Table(more)) => Value::Table(over(base, more)),
+            (_, value) => value,
+        };
+        base.insert(key, value);
+    }
+    base
+}
+
+#[test]
+fn the_configurations_in_the_readme_are_good() {
+    for config in configurations() {
+        check(&config);
+    }
+}
+
+#[test]
+fn the_defaults_in_the_readme_are_the_defaults() {
+    let [quick_start, defaults, _] = configurations().map(|table| {
+        Config::parse(&table.to_string(), Path::new("."), std::iter::empty()).unwrap()
+    });
+    assert_eq!(quick_start, defaults);
 }
 
 #[test]
