@@ -13,7 +13,7 @@ use crate::{
     macaroon::Keyring,
     oidc::Issuer,
     ports::{Clock, Randomness, Store},
-    service::{Index, Limits, Parts, Service},
+    service::{Index, Parts, Service},
     store::MemoryStore,
     world,
 };
@@ -68,12 +68,7 @@ pub(super) fn service(
         store: store(&config.store, world.clock.now()),
         clock: world.clock,
         randomness: world.randomness,
-        limits: Limits {
-            mint_per_client: config.limits.mint_per_client,
-            mint_per_publisher: config.limits.mint_per_publisher,
-            refused_mint_per_client: config.limits.refused_mint_per_client,
-            denied_verify_per_client: config.limits.denied_verify_per_client,
-        },
+        limits: config.limits,
         on_store_failure: config.on_store_failure,
     }))
 }

@@ -14,32 +14,21 @@
 
 use std::time::Duration;
 
-use crate::limits::Rate;
+use crate::{limits::Rate, service::Limits};
 
 use super::reader::{Section, boolean, integer, time};
 
 /// Largest burst and largest count: beyond, there is no limit worth a name.
 const MAX_UNITS: u32 = 1_000_000;
 
-/// The limits that are in force. None: switched off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LimitsConfig {
-    /// Mints, by client address. Runners of a CI provider share addresses.
-    pub mint_per_client: Option<Rate>,
-    /// Mints, by publisher. A monorepo releases hundreds of projects at once.
-    pub mint_per_publisher: Option<Rate>,
-    /// Mints that were refused, by client address.
-    pub refused_mint_per_client: Option<Rate>,
-    /// Verifies that were denied, by client address.
-    pub denied_verify_per_client: Option<Rate>,
-}
-
 /// Reads `[limits]`.
-pub(super) fn read(mut section: Section<'_>) -> LimitsConfig {
+pub(super) fn read(mut section: Section<'_>) -> Limits {
     let enabled = section.or("enabled", true, boolean);
     let mut limit = |key, per_minute| rate(section.section(key), enabled, per_minute);
-    let limits = LimitsConfig {
+    let limits = Limits {
+        // Runners of a CI provider share addresses.
         mint_per_client: limit("mint_per_client", 1_200),
+        // A monorepo releases hundreds of projects at once.
         mint_per_publisher: limit("mint_per_publisher", 600),
         refused_mint_per_client: limit("refused_mint_per_client", 300),
         denied_verify_per_client: limit("denied_verify_per_client", 600),

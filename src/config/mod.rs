@@ -53,13 +53,15 @@ use std::{
 
 use toml::Table;
 
-use crate::{macaroon::Keyring, service::OnStoreFailure};
+use crate::{
+    macaroon::Keyring,
+    service::{Limits, OnStoreFailure},
+};
 
 pub use callers::{Callers, KnownCaller};
 pub use indexes::IndexConfig;
 pub use issuers::IssuerConfig;
 pub use keyring::KeyringConfig;
-pub use limits::LimitsConfig;
 pub use log::{LogConfig, LogFormat};
 pub use mistake::{Mistake, Mistakes};
 pub use server::ServerConfig;
@@ -92,7 +94,7 @@ pub struct Config {
     /// The indexes by name; never empty.
     pub indexes: BTreeMap<String, IndexConfig>,
     /// How often somebody may ask.
-    pub limits: LimitsConfig,
+    pub limits: Limits,
     /// What is logged.
     pub log: LogConfig,
     /// Bounds of the server.
