@@ -1,7 +1,10 @@
 //! How answers to a person look: colours on a terminal, plain text in a pipe or under
 //! `NO_COLOR` (`anstream` sees to that), tables as wide as the terminal.
 
-use std::fmt::Write as _;
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+};
 
 use anstyle::{AnsiColor, Style};
 use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle};
@@ -22,9 +25,21 @@ pub(crate) const FAINT: Style = Style::new().dimmed();
 /// Columns of a pipe, and the most of a terminal: longer lines are hard to read.
 const MAX_WIDTH: u16 = 100;
 
-/// How wide an answer may be.
+/// Below, no table would be one.
+const MIN_WIDTH: u16 = 40;
+
+/// Writes to standard output, in colour where it shows.
+pub(crate) fn print(text: &str) -> io::Result<()> {
+    let mut out = anstream::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// How wide an answer may be: as `COLUMNS` says, or the terminal.
 pub(crate) fn width() -> u16 {
-    terminal_size::terminal_size().map_or(MAX_WIDTH, |(width, _)| width.0.clamp(40, MAX_WIDTH))
+    let asked = || std::env::var("COLUMNS").ok()?.parse().ok();
+    let terminal = || terminal_size::terminal_size().map(|(width, _)| width.0);
+    asked().or_else(terminal).unwrap_or(MAX_WIDTH).clamp(MIN_WIDTH, MAX_WIDTH)
 }
 
 /// A table with a header, wrapped to the terminal.

@@ -6,6 +6,7 @@
 
 use std::io;
 
+use anstream::{AutoStream, ColorChoice};
 use tracing_subscriber::{EnvFilter, fmt, util::TryInitError};
 
 use crate::config::{LogConfig, LogFormat};
@@ -18,7 +19,9 @@ const CARRIERS: [&str; 9] =
 pub fn start(config: &LogConfig) -> Result<(), TryInitError> {
     use tracing_subscriber::util::SubscriberInitExt as _;
 
-    let lines = fmt().with_env_filter(filter(&config.filter)).with_writer(io::stderr);
+    let colours = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
+    let lines =
+        fmt().with_env_filter(filter(&config.filter)).with_writer(io::stderr).with_ansi(colours);
     match config.format {
         LogFormat::Text => lines.finish().try_init(),
         LogFormat::Json => lines.json().finish().try_init(),

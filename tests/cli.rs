@@ -10,9 +10,10 @@
 
 use std::{
     fs,
-    io::Write as _,
+    io::{BufRead as _, BufReader, Lines, Write as _},
+    net::{TcpListener, TcpStream},
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Child, ChildStderr, Command, Output, Stdio},
 };
 
 use mintage::{
@@ -238,7 +239,7 @@ fn a_whole_token_is_shown_without_its_signature() {
             "unreadable: [5,\"later\"]",
             "\\u{1b}[2J\\u{202e}",
             "Caveat 5 can't be read, so the token is denied.",
-            "The signature was not checked: that takes the master key \"2026-11\"",
+            "The signature was not checked: only the service has the master key \"2026-11\".",
         ] {
             assert!(shown.contains(expected), "{expected} is missing in:\n{shown}");
         }
@@ -363,4 +364,108 @@ fn a_narrowing_that_makes_no_sense_is_refused() {
         assert_eq!((output.status.code(), out(&output)), (Some(1), String::new()));
         assert_eq!(err(&output), format!("error: {sentence}\n"));
     }
+}
+
+/// A running command whose standard error is read line by line.
+struct Running {
+    child: Child,
+    lines: Lines<BufReader<ChildStderr>>,
+}
+
+impl Running {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_mintage"))
+            .args(arguments)
+            .env_clear()
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    /// The first line with this in it.
+    fn line(&mut self, wanted: &str) -> String {
+        self.lines.by_ref().map_while(Result::ok).find(|line| line.contains(wanted)).unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn terminate(child: &Child) {
+    let kill = Command::new("kill").arg("-TERM").arg(child.id().to_string()).status();
+    assert!(kill.unwrap().success());
+}
+
+#[test]
+fn serve_says_where_it_listens_and_stops_when_it_is_told_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = configured(folder.path(), "listen = \"127.0.0.1:0\"");
+    let mut service = Running::start(&["serve", "--config", &file]);
+    let line = service.line("listening");
+    assert!(line.contains("grpc=127.0.0.1:") && !line.contains("grpc=127.0.0.1:0 "), "{line}");
+    terminate(&service.child);
+    assert_eq!(service.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_port_in_use_is_one_sentence() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = configured(folder.path(), &format!("listen = \"{address}\""));
+    let output = mintage(&["serve", "--config", &file], "");
+    assert_eq!((output.status.code(), out(&output)), (Some(1), String::new()));
+    assert_eq!(
+        err(&output),
+        format!("error: listen = \"{address}\": another program listens there already\n")
+    );
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_one_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mintage.toml");
+    fs::write(&file, "listen = \n").unwrap();
+    let output = mintage(&["serve", "--config", file.to_str().unwrap()], "");
+    assert_eq!((output.status.code(), err(&output).lines().count()), (Some(1), 1));
+    assert!(err(&output).contains("mintage.toml, line 1, column "), "{}", err(&output));
+}
+
+/// The demo, with a folder for temporary files that must be empty afterwards.
+fn demo(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mintage"));
+    command.arg("demo").env("TMPDIR", folder).stdin(Stdio::null());
+    command
+}
+
+#[test]
+fn the_demo_goes_as_told_and_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = demo(folder.path()).output().unwrap();
+    assert_eq!((output.status.code(), err(&output)), (Some(0), String::new()));
+    assert!(out(&output).contains("All 9 steps went as told."), "{}", out(&output));
+    assert!(!out(&output).contains('\u{1b}'), "plain in a pipe");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_demo_that_is_stopped_takes_its_service_and_its_folder_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child =
+        demo(folder.path()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let service = lines.find(|line| line.contains("speaks gRPC")).unwrap();
+    let address = service.split_whitespace().nth(1).unwrap().trim_end_matches(',').to_owned();
+    terminate(&child);
+    let code = child.wait().unwrap().code();
+    assert!(code == Some(1) || lines.any(|line| line.contains("went as told")), "{code:?}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    assert!(TcpStream::connect(&address).is_err(), "nobody listens on {address} any more");
 }

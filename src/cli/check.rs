@@ -9,9 +9,9 @@ use crate::{
 };
 
 /// Says that the configuration is good, and sums it up.
-pub(super) fn print(path: &Path, config: &Config, keyring: &Keyring) {
-    anstream::println!("{GOOD}{} is good.{GOOD:#}\n", path.display());
-    anstream::print!("{}", facts(&summary(config, keyring)));
+pub(super) fn report(path: &Path, config: &Config, keyring: &Keyring) -> String {
+    let facts = facts(&summary(config, keyring));
+    format!("{GOOD}{} is good.{GOOD:#}\n\n{facts}", path.display())
 }
 
 fn summary(config: &Config, keyring: &Keyring) -> Vec<(&'static str, String)> {

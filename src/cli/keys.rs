@@ -15,7 +15,7 @@ use crate::{
     world,
 };
 
-use super::Failed;
+use super::{Failed, print};
 
 #[derive(Subcommand)]
 pub(super) enum KeysCommand {
@@ -37,8 +37,7 @@ impl KeysCommand {
         match self {
             Self::Generate { directory } => {
                 let id = generate(&directory)?;
-                anstream::println!("{id}");
-                Ok(())
+                print(&format!("{id}\n"))
             }
         }
     }

@@ -52,6 +52,13 @@ impl Failed {
     }
 }
 
+/// What a command made goes to standard output; a script must hear of it where it
+/// can't.
+fn print(text: &str) -> Result<(), Failed> {
+    paint::print(text)
+        .map_err(|error| Failed::one(format!("standard output can't be written: {error}")))
+}
+
 impl From<Mistakes> for Failed {
     fn from(mistakes: Mistakes) -> Self {
         Self(mistakes.iter().map(ToString::to_string).collect())
@@ -133,8 +140,7 @@ impl Command {
             Self::Serve(file) => serve(&file),
             Self::Config(ConfigCommand::Check(file)) => {
                 let (config, keyring) = file.load()?;
-                check::print(&file.path, &config, &keyring);
-                Ok(())
+                print(&check::report(&file.path, &config, &keyring))
             }
             Self::Keys(command) => command.run(),
             Self::Token(command) => command.run(),

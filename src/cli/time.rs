@@ -30,10 +30,11 @@ pub(crate) fn span(span: Duration) -> String {
     format!("{count} {unit}{plural}")
 }
 
-/// `2026-11-21 23:07:49 UTC, 3 minutes ago`, or `…, in 3 minutes`.
+/// `2026-11-21 23:07:49 UTC, 3 minutes ago`, `…, in 3 minutes`, or `…, just now`.
 pub(crate) fn relative(then: Timestamp, now: Timestamp) -> String {
     let moment = moment(then);
     match (now.since(then), then.since(now)) {
+        (ago, ahead) if ago.as_secs() == 0 && ahead.as_secs() == 0 => format!("{moment}, just now"),
         (Duration::ZERO, ahead) => format!("{moment}, in {}", span(ahead)),
         (ago, _) => format!("{moment}, {} ago", span(ago)),
     }

@@ -2,7 +2,10 @@
 //! outside, gRPC to Mintage inside. It owns the projects and their publishers,
 //! and decides nothing about tokens.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use axum::{
     Router,
@@ -12,7 +15,10 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
@@ -36,6 +42,7 @@ pub(super) struct Index {
     issuer: String,
     mintage: TokenServiceClient<Channel>,
     authorization: String,
+    corrected: AtomicBool,
 }
 
 /// Serves the index's endpoints.
@@ -50,6 +57,7 @@ pub(super) async fn start(service: &Service, issuer: &str) -> Result<Arc<Index>,
         issuer: issuer.to_owned(),
         mintage,
         authorization: format!("Bearer {}", service.caller_token()),
+        corrected: AtomicBool::new(false),
     });
     let routes = Router::new()
         .route("/.well-known/pytp", get(discovery))
@@ -72,7 +80,7 @@ impl Index {
     pub(super) async fn explain(&self, id_token: &str) -> Result<Vec<Denial>, DemoFailed> {
         let credential = Credential::IdToken(TrustedPublishing {
             id_token: id_token.to_owned(),
-            candidates: self.publishers(),
+            candidates: self.candidates(id_token),
             projects: Vec::new(),
         });
         let request = VerifyRequest { credential: Some(credential), ..VerifyRequest::default() };
@@ -80,9 +88,31 @@ impl Index {
         Ok(answer.map_err(failed("asking Verify about an ID token"))?.into_inner().denials)
     }
 
+    /// The publishers registered for the repository that the ID token claims. An
+    /// unverified claim is good enough to look something up by: Mintage holds
+    /// each candidate against the verified ones.
+    fn candidates(&self, id_token: &str) -> Vec<Publisher> {
+        let claimed = unverified_claim(id_token, "repository").unwrap_or_default();
+        let mut publishers = self.publishers();
+        publishers.retain(|publisher| match &publisher.identity {
+            Some(Identity::Github(github)) => {
+                claimed == format!("{}/{}", github.repository_owner, github.repository_name)
+            }
+            _ => false,
+        });
+        publishers
+    }
+
+    /// The maintainer of the mistyped publisher corrects it.
+    pub(super) fn correct(&self) {
+        self.corrected.store(true, Ordering::Relaxed);
+    }
+
     /// What the index has registered: one publisher as it should be, and one
     /// whose maintainer mistyped the workflow's file name.
     fn publishers(&self) -> Vec<Publisher> {
+        let corrected = self.corrected.load(Ordering::Relaxed);
+        let workflow = if corrected { "release.yml" } else { "relaese.yml" };
         let publisher = |id: &str, project: &str, project_id: &str, workflow: &str| Publisher {
             id: id.to_owned(),
             projects: vec![Project { id: project_id.to_owned(), name: project.to_owned() }],
@@ -99,7 +129,7 @@ impl Index {
         };
         vec![
             publisher("42", "sample-package", "7", "release.yml"),
-            publisher("43", "other-package", "8", "relaese.yml"),
+            publisher("43", "other-package", "8", workflow),
         ]
     }
 
@@ -135,7 +165,7 @@ async fn mint(State(index): State<Arc<Index>>, headers: HeaderMap, body: Bytes) 
         request_id,
         subject: Some(Subject::TrustedPublishing(TrustedPublishing {
             id_token: id_token.to_owned(),
-            candidates: index.publishers(),
+            candidates: index.candidates(id_token),
             projects: Vec::new(),
         })),
         features: features.filter_map(Value::as_str).map(str::to_owned).collect(),
@@ -227,6 +257,12 @@ fn problem(status: StatusCode, errors: &[Value]) -> Response {
     let body = json!({"title": title, "status": status.as_u16(), "errors": errors});
     let kind = [(header::CONTENT_TYPE, "application/problem+json")];
     (status, kind, body.to_string()).into_response()
+}
+
+fn unverified_claim(id_token: &str, name: &str) -> Option<String> {
+    let payload = URL_SAFE_NO_PAD.decode(id_token.split('.').nth(1)?).ok()?;
+    let claims: Value = serde_json::from_slice(&payload).ok()?;
+    claims.get(name)?.as_str().map(str::to_owned)
 }
 
 fn client(headers: &HeaderMap) -> Client {

@@ -12,17 +12,16 @@ use anstream::ColorChoice;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
+use crate::paint;
+
 use super::{
     DemoFailed, failed,
-    http::{self, Answer, Request},
+    http::{self, Answer, RUNNER, Request},
     index::Index,
     issuer::{Issuer, Job},
     service::{Service, this_binary},
     stage::{Stage, shortened},
 };
-
-/// Where the CI job's runner is, as the index's proxy sees it.
-const RUNNER: &str = "192.0.2.10";
 
 /// Where somebody is who read the job's log.
 const THIEF: &str = "203.0.113.66";
@@ -70,7 +69,7 @@ impl Story<'_> {
         self.reused_id_token(&id_token).await?;
         self.single_use(&audience).await?;
         self.misconfigured(&audience).await?;
-        self.stage.good(&format!("All {} steps went as told.", self.stage.steps()));
+        self.stage.end();
         Ok(())
     }
 
@@ -111,10 +110,7 @@ impl Story<'_> {
             .map(|name| Ok((name, text(&claims, name)?)))
             .collect::<Result<_, DemoFailed>>()?;
         self.stage.facts(&facts);
-        self.stage.good(&format!(
-            "{} says which workflow of which repository is running, signed by the provider.",
-            shortened(&token)
-        ));
+        self.stage.good(&format!("The provider's signature says so: {}.", shortened(&token)));
         Ok(token)
     }
 
@@ -128,8 +124,8 @@ impl Story<'_> {
         let answer = self.mint_token(RUNNER, id_token, &[]).await?;
         expect(answer.status == 200, "the ID token was refused")?;
         let token = text(&answer.body, "token")?;
-        self.stage.command("mintage token inspect");
-        self.stage.text(&inspect(&token)?);
+        self.stage.gap();
+        self.stage.command("mintage token inspect", &inspect(&token)?);
         self.stage.good("The token is for one publisher, one project and a quarter of an hour.");
 
         self.stage.say("\nSuppose that the answer was lost on the way. The same job asks again:");
@@ -144,8 +140,10 @@ impl Story<'_> {
         self.stage
             .say("Anybody can narrow a token, offline and without a key. Nobody can widen it.");
         let narrow = attenuate(self.service.folder(), token)?;
-        self.stage.command("mintage token inspect");
-        self.stage.text(&inspect(&narrow)?);
+        self.stage
+            .command(&format!("mintage token attenuate --file dist/{FILE}"), &shortened(&narrow));
+        self.stage.gap();
+        self.stage.command("mintage token inspect", &inspect(&narrow)?);
         expect(narrow != token, "the token is as wide as before")?;
         self.stage
             .good("From here on the token is good for this file, byte for byte, and no other.");
@@ -202,7 +200,7 @@ impl Story<'_> {
         let (_, id_token) = self.issuer.id_token(MISTYPED, audience)?;
         let answer = self.mint_token(RUNNER, &id_token, &[]).await?;
         expect(codes(&answer) == ["invalid-publisher"], "it was not refused for its publisher")?;
-        self.stage.say("What the index can show to the maintainer, from Verify:");
+        self.stage.say("\nWhat the index can show to the maintainer, from Verify:");
         let denials = self.index.explain(&id_token).await?;
         let mismatch = denials
             .iter()
@@ -217,6 +215,12 @@ impl Story<'_> {
         ]);
         expect(mismatch.claim == "job_workflow_ref", "another claim was found to differ")?;
         self.stage.good("The first claim that differs is named, and nothing was redeemed.");
+
+        self.stage.say("\nThe maintainer corrects the file name. The job asks again:");
+        self.index.correct();
+        let answer = self.mint_token(RUNNER, &id_token, &[]).await?;
+        expect(answer.status == 200, "the ID token was refused")?;
+        self.stage.good("The same ID token is as good as before: a refusal redeems nothing.");
         Ok(())
     }
 
@@ -295,19 +299,25 @@ fn attenuate(folder: &Path, token: &str) -> Result<String, DemoFailed> {
 /// This very binary, with a token on its standard input.
 fn command(folder: &Path, arguments: &[&str], token: &str) -> Result<String, DemoFailed> {
     let doing = failed("running this program");
+    // What it prints is shown a little further in.
+    let columns = paint::width().saturating_sub(3).to_string();
     let colours = anstream::AutoStream::choice(&std::io::stdout()) != ColorChoice::Never;
     let mut child = Command::new(this_binary()?)
         .args(arguments)
         .current_dir(folder)
+        .env("COLUMNS", columns)
         .env("CLICOLOR_FORCE", if colours { "1" } else { "0" })
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .map_err(&doing)?;
     if let Some(mut input) = child.stdin.take() {
         input.write_all(token.as_bytes()).map_err(&doing)?;
     }
     let output = child.wait_with_output().map_err(&doing)?;
-    expect(output.status.success(), &format!("`mintage {}` failed", arguments.join(" ")))?;
+    let cause = String::from_utf8_lossy(&output.stderr);
+    let failed = format!("`mintage {}` failed: {}", arguments.join(" "), cause.trim());
+    expect(output.status.success(), &failed)?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     caveat::{self, Caveat, Unaskable},
-    cli::Failed,
+    cli::{Failed, print},
     clock::Timestamp,
     config::duration,
     macaroon::{Embedded, Macaroon, TokenPrefix},
@@ -103,8 +103,7 @@ impl Attenuate {
         let random =
             world::random().ok_or_else(|| Failed::one("the system has no random bytes to give"))?;
         let narrower = narrow(macaroon, asked, &random, &prefix)?;
-        anstream::println!("{narrower}");
-        Ok(())
+        print(&format!("{narrower}\n"))
     }
 
     fn add_file(&mut self, path: &Path) -> Result<(), Failed> {

@@ -6,12 +6,12 @@ use clap::Args;
 use crate::{
     caveat::{self, Caveat},
     cli::{
-        Failed,
+        Failed, print,
         time::{relative, span},
     },
     clock::Timestamp,
     macaroon::{Identifier, Macaroon, Subject, TokenPrefix, TokenUnreadable, Version},
-    paint::{BAD, CARE, GOOD, HEAD, facts, table},
+    paint::{BAD, CARE, GOOD, HEAD, facts, paragraph, table},
     world,
 };
 
@@ -31,7 +31,7 @@ impl Inspect {
     pub(super) fn run(self) -> Result<(), Failed> {
         let text = self.token.read()?;
         let report = report(&text, world::now());
-        anstream::print!("{}", report.text);
+        print(&report.text)?;
         match report.state {
             State::Whole => Ok(()),
             State::Damaged => Err(Failed::said()),
@@ -198,11 +198,12 @@ fn verdict(parts: &Parts, now: Timestamp) -> String {
     }
     text += &in_time(parts, now);
     let key = parts.identifier.as_deref().and_then(|bytes| Identifier::parse(bytes).ok());
-    let needed = match key {
-        Some(own) => format!("the master key \"{}\", which only the service has", own.key_id()),
-        None => "the root key, which only the index has".to_owned(),
+    let unchecked = match key {
+        Some(own) => format!("only the service has the master key \"{}\"", own.key_id()),
+        None => "only the index has the root key".to_owned(),
     };
-    text += &format!("The signature was not checked: that takes {needed}.\n");
+    text += &paragraph("", &format!("The signature was not checked: {unchecked}."));
+    text.push('\n');
     text
 }
 
