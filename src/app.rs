@@ -100,24 +100,29 @@ pub struct Server {
 /// Runs the service until it is told to stop, by SIGTERM or SIGINT.
 pub fn run(config: &Config, keyring: Keyring) -> Result<(), StartFailed> {
     let signals = Builder::new_current_thread().enable_all().build()?;
+    // Before anybody hears that the service listens: a signal that came first
+    // would end the process in the middle of its calls.
+    let told_to_stop = signals.block_on(async { stop_signals() })?;
     let server = Server::start(config, keyring, World::system())?;
-    signals.block_on(told_to_stop())?;
+    signals.block_on(told_to_stop);
     tracing::info!(grace = ?config.server.shutdown_grace, "stopping: running calls may end");
     server.stop();
     tracing::info!("stopped");
     Ok(())
 }
 
-async fn told_to_stop() -> io::Result<()> {
+/// Listens for SIGTERM and SIGINT from now on.
+fn stop_signals() -> io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
 
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 impl Server {
