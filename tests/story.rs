@@ -88,7 +88,7 @@ async fn a_users_token_has_an_end_only_where_it_has_a_lifetime() {
     let user = caveat(Kind::UserId(proto::UserId { id: "u1".to_owned() }));
 
     let endless = scene.mint(for_user(None)).await.unwrap();
-    assert_eq!(endless.caveats, [user.clone()]);
+    assert_eq!(endless.caveats, [user]);
     assert_eq!(endless.expires_at, None);
     assert_eq!((endless.publisher_id.as_str(), endless.identity), ("", None));
 
@@ -183,4 +183,16 @@ async fn a_revoked_token_ends_with_every_token_narrowed_from_it() {
     assert!(!scene.revoke(revoking(target)).await.unwrap().again);
     let answer = scene.verify(verifying(&by_id.token)).await.unwrap();
     assert_eq!(reasons(&answer), ["TOKEN_REVOKED"]);
+}
+
+#[tokio::test]
+async fn a_token_that_would_be_too_large_leaves_the_id_token_usable() {
+    let scene = Scene::start().await;
+    let names = (0..40).map(|at| format!("{}-{at}", "x".repeat(240)));
+    let filenames = caveat(Kind::Filenames(proto::Filenames { filenames: names.collect() }));
+    let request =
+        proto::MintRequest { caveats: vec![filenames.clone(), filenames], ..scene.publishing("1") };
+    let refused = scene.mint(request).await.unwrap_err();
+    assert_eq!(refused.reason, "TOKEN_TOO_LARGE");
+    assert!(scene.mint(scene.publishing("1")).await.is_ok());
 }

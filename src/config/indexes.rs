@@ -18,7 +18,7 @@
 //! | `default_features` | `["multi-use-token"]` | the one in force where none is asked for |
 //! | `retry_window` | `"60s"` | how long a Mint can be repeated |
 //! | `max_embedded_projects` | `50` | beyond, the scope is the publisher's projects at use |
-//! | `min_lifetime`, `max_lifetime` | none | bounds of a user's token |
+//! | `min_lifetime`, `max_lifetime` | none | bounds of a token's lifetime; a publisher's stays within PEP 807's too |
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -71,9 +71,10 @@ pub struct IndexConfig {
     pub retry_window: Duration,
     /// A publisher's token names at most so many projects.
     pub max_embedded_projects: usize,
-    /// Shortest life of a user's token.
+    /// Shortest life of a token. A publisher's never ends before PEP 807 lets it.
     pub min_lifetime: Option<Duration>,
-    /// Longest life of a user's token. None: it may have no end.
+    /// Longest life of a token. None: a user's may have no end, and a publisher's
+    /// has PEP 807's.
     pub max_lifetime: Option<Duration>,
 }
 

@@ -13,7 +13,7 @@ use crate::{
     macaroon::{Identifier, KeyId, Macaroon, Subject},
     mark::{Mark, Seed},
     oidc::{Claims, LEEWAY, VerifiedIdToken},
-    ports::{LimitsSpent, Redeemed, Redemption},
+    ports::{LimitSpend, LimitsSpent, Redeemed, Redemption},
     publisher::{self, Project, Publisher},
 };
 
@@ -113,6 +113,7 @@ impl Service {
     ) -> Result<MintAnswer, Refusal> {
         at.must_have(Right::MintUser)?;
         let grant = Grant::for_user(subject.id(), at.index().policy.allow_user(wish)?);
+        let written = self.write(at, &grant, &subject, &self.seed(now))?;
         let limit = self.limits.user_mint(client.ip);
         if let Some(limit) = limit
             && let LimitsSpent::Beyond { retry_after } =
@@ -120,7 +121,7 @@ impl Service {
         {
             return Err(Refusal::limited(retry_after));
         }
-        self.write(at, grant, subject, &self.seed(now))
+        Ok(written.answer(grant))
     }
 
     async fn mint_publisher(
@@ -139,41 +140,41 @@ impl Service {
         let claims = id_token.accept(&issuer, &at.index().audience, now)?;
         let publisher = publisher::find(&claims, &publishing.candidates)?;
         let grant = Grant::for_publisher(publisher, wish, policy.max_embedded_projects)?;
-        let seed = self.redeem(at, &claims, publisher, client, retry, now).await?;
         let subject = Subject::publisher(&publisher.id)
             .map_err(|error| Refusal::new(Reason::RequestInvalid, error.to_string()))?;
-        let minted = self.write(at, grant, subject, &seed)?;
-        Ok(MintAnswer {
-            publisher_id: Some(publisher.id.clone()),
-            identity: Some(id_token),
-            ..minted
-        })
+        // Written before it is redeemed, since writing can refuse: a token can be
+        // too large. Nobody sees it before the redeeming has gone through.
+        let seed = self.seed(now);
+        let first = self.write(at, &grant, &subject, &seed)?;
+        let limits = self.limits.publisher_mint(client.ip, &at.index().name, &publisher.id);
+        let redemption = redemption(at, &claims, retry, seed, now);
+        let written = match self.redeem(redemption.as_ref(), &limits, now).await? {
+            Redeeming::First => first,
+            Redeeming::Repeated(seed) => self.write(at, &grant, &subject, &seed)?,
+        };
+        let publisher_id = Some(publisher.id.clone());
+        Ok(MintAnswer { publisher_id, identity: Some(id_token), ..written.answer(grant) })
     }
 
-    /// The last step before the token is written: after it, the ID token is used.
+    /// The last step: after it, the ID token is used.
     async fn redeem(
         &self,
-        at: &Admitted,
-        claims: &Claims<'_>,
-        publisher: &Publisher,
-        client: &Client,
-        retry: Option<&Retry>,
+        redemption: Option<&Redemption>,
+        limits: &[LimitSpend],
         now: Timestamp,
-    ) -> Result<Seed, Refusal> {
-        let seed = self.seed(now);
-        let limits = self.limits.publisher_mint(client.ip, &at.index().name, &publisher.id);
-        let redeemed = match redemption(at, claims, retry, &seed, now) {
-            Some(redemption) => self.store.redeem(&redemption, &limits, now).await?,
+    ) -> Result<Redeeming, Refusal> {
+        let redeemed = match redemption {
+            Some(redemption) => self.store.redeem(redemption, limits, now).await?,
             // Nothing tells two of this provider's ID tokens apart, so none is
             // redeemed, and only the limits hold.
-            None => match self.store.spend_limits(&limits, now).await? {
+            None => match self.store.spend_limits(limits, now).await? {
                 LimitsSpent::Within => Redeemed::Now,
                 LimitsSpent::Beyond { retry_after } => Redeemed::Limited { retry_after },
             },
         };
         match redeemed {
-            Redeemed::Now => Ok(seed),
-            Redeemed::Again(first) => Ok(first),
+            Redeemed::Now => Ok(Redeeming::First),
+            Redeemed::Again(first) => Ok(Redeeming::Repeated(first)),
             Redeemed::Before => Err(Refusal::new(
                 Reason::IdTokenReused,
                 "the ID token was used before; the job must ask its provider for a fresh one",
@@ -200,10 +201,10 @@ impl Service {
     fn write(
         &self,
         at: &Admitted,
-        grant: Grant,
-        subject: Subject,
+        grant: &Grant,
+        subject: &Subject,
         seed: &Seed,
-    ) -> Result<MintAnswer, Refusal> {
+    ) -> Result<Written, Refusal> {
         let keyring = self.keyring.load();
         let key_id = KeyId::parse(&seed.key_id).ok();
         let Some((key_id, key)) = key_id.and_then(|id| keyring.key(&id).map(|key| (id, key)))
@@ -214,23 +215,14 @@ impl Service {
         };
         let index = at.index();
         let token_id =
-            Identifier::new(key_id, seed.minted_at, &seed.uuid_bits, subject).to_string();
+            Identifier::new(key_id, seed.minted_at, &seed.uuid_bits, subject.clone()).to_string();
         let root_key = key.root_key(&index.name, token_id.as_bytes());
         let mut macaroon = Macaroon::mint(&root_key, &index.location, &token_id);
         let caveats = grant.caveats(seed);
         for caveat in &caveats {
             macaroon.attenuate(&caveat.write())?;
         }
-        Ok(MintAnswer {
-            token: macaroon.write(&index.prefix)?,
-            token_id,
-            expires_at: caveats.iter().filter_map(Caveat::end).min(),
-            feature: grant.feature,
-            publisher_id: None,
-            projects: grant.projects,
-            caveats,
-            identity: None,
-        })
+        Ok(Written { token: macaroon.write(&index.prefix)?, token_id, caveats })
     }
 
     /// Spends what a refusal of the bearer's credential costs.
@@ -245,13 +237,43 @@ impl Service {
     }
 }
 
+/// A token that nobody has seen yet.
+struct Written {
+    token: String,
+    token_id: String,
+    caveats: Vec<Caveat<'static>>,
+}
+
+impl Written {
+    fn answer(self, grant: Grant) -> MintAnswer {
+        MintAnswer {
+            token: self.token,
+            token_id: self.token_id,
+            expires_at: self.caveats.iter().filter_map(Caveat::end).min(),
+            feature: grant.feature,
+            publisher_id: None,
+            projects: grant.projects,
+            caveats: self.caveats,
+            identity: None,
+        }
+    }
+}
+
+/// An ID token that was redeemed by this call.
+enum Redeeming {
+    /// For the first time.
+    First,
+    /// Again, inside the retry window: with what the first token was made of.
+    Repeated(Seed),
+}
+
 /// What is marked. An ID token by its issuer and `jti`; where it has none, only
 /// the retry itself, so that the same call still gets the same token.
 fn redemption(
     at: &Admitted,
     claims: &Claims<'_>,
     retry: Option<&Retry>,
-    seed: &Seed,
+    seed: Seed,
     now: Timestamp,
 ) -> Option<Redemption> {
     let until = now.plus(at.index().retry_window);
@@ -265,14 +287,14 @@ fn redemption(
             until: Timestamp::from_seconds(claims.exp()).plus(LEEWAY).plus(MARK_SLACK),
             issued_at: Some(claims.iat()),
             retry,
-            seed: seed.clone(),
+            seed,
         }),
         None => retry.map(|(mark, until)| Redemption {
             mark,
             until,
             issued_at: None,
             retry: Some((mark, until)),
-            seed: seed.clone(),
+            seed,
         }),
     }
 }
