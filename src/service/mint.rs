@@ -5,7 +5,9 @@
 //! moment, the chance, the key) is kept with the mark, so that the same call can
 //! get the very same token again.
 
-use super::{Admitted, Charged, Client, Reason, Refusal, Retry, Right, Service, id_token::Proven};
+use super::{
+    Admitted, Charged, Client, MARK_SLACK, Reason, Refusal, Retry, Right, Service, id_token::Proven,
+};
 use crate::{
     caveat::Caveat,
     clock::Timestamp,
@@ -81,22 +83,15 @@ impl std::fmt::Debug for MintAnswer {
     }
 }
 
-/// A mark outlives the last moment at which its ID token is accepted by so much,
-/// for replicas whose clocks differ.
-const MARK_SLACK: std::time::Duration = std::time::Duration::from_secs(30);
-
 impl Service {
     /// Exchanges an identity for an upload token.
     pub async fn mint(&self, at: &Admitted, request: MintRequest) -> Result<MintAnswer, Refusal> {
-        let now = self.clock.now();
         let MintRequest { subject, wish, client, retry } = request;
         match subject {
-            MintSubject::User(subject) => self.mint_user(at, subject, wish, &client, now).await,
+            MintSubject::User(subject) => self.mint_user(at, subject, wish, &client).await,
             MintSubject::TrustedPublishing(publishing) => {
-                let answer =
-                    self.mint_publisher(at, publishing, wish, &client, retry.as_ref(), now).await;
-                match answer {
-                    Err(refusal) => Err(self.charge_mint(refusal, &client, now).await),
+                match self.mint_publisher(at, publishing, wish, &client, retry.as_ref()).await {
+                    Err(refusal) => Err(self.charge_mint(refusal, &client).await),
                     minted => minted,
                 }
             }
@@ -109,9 +104,9 @@ impl Service {
         subject: Subject,
         wish: Wish,
         client: &Client,
-        now: Timestamp,
     ) -> Result<MintAnswer, Refusal> {
         at.must_have(Right::MintUser)?;
+        let now = self.clock.now();
         let grant = Grant::for_user(subject.id(), at.index().policy.allow_user(wish)?);
         let written = self.write(at, &grant, &subject, &self.seed(now))?;
         let limit = self.limits.user_mint(client.ip);
@@ -131,12 +126,13 @@ impl Service {
         wish: Wish,
         client: &Client,
         retry: Option<&Retry>,
-        now: Timestamp,
     ) -> Result<MintAnswer, Refusal> {
         at.must_have(Right::MintPublisher)?;
         let policy = &at.index().policy;
         let wish = policy.allow_publisher(wish)?;
         let Proven { id_token, issuer } = self.prove(at, &publishing.id_token).await?;
+        // Only now: the ID token may have ended while its key was fetched.
+        let now = self.clock.now();
         let claims = id_token.accept(&issuer, &at.index().audience, now)?;
         let publisher = publisher::find(&claims, &publishing.candidates)?;
         let grant = Grant::for_publisher(publisher, wish, policy.max_embedded_projects)?;
@@ -226,11 +222,11 @@ impl Service {
     }
 
     /// Spends what a refusal of the bearer's credential costs.
-    async fn charge_mint(&self, refusal: Refusal, client: &Client, now: Timestamp) -> Refusal {
+    async fn charge_mint(&self, refusal: Refusal, client: &Client) -> Refusal {
         if refusal.reason.blame() != super::Blame::Bearer {
             return refusal;
         }
-        match self.charge(self.limits.refused_mint(client.ip), now).await {
+        match self.charge(self.limits.refused_mint(client.ip)).await {
             Charged::Within => refusal,
             Charged::Beyond { retry_after } => Refusal::limited(retry_after),
         }
@@ -276,8 +272,9 @@ fn redemption(
     seed: Seed,
     now: Timestamp,
 ) -> Option<Redemption> {
-    let until = now.plus(at.index().retry_window);
-    let retry = retry.map(|retry| {
+    let window = at.index().retry_window;
+    let until = now.plus(window);
+    let retry = retry.filter(|_| !window.is_zero()).map(|retry| {
         let Retry { request_id, fingerprint } = retry;
         (Mark::mint_retry(&at.caller().name, request_id, fingerprint), until)
     });

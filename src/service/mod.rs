@@ -29,12 +29,15 @@ pub use verify::{
 };
 
 use crate::{
-    clock::Timestamp,
     grant::GrantPolicy,
     macaroon::{Keyring, TokenPrefix},
     oidc::Issuer,
     ports::{Clock, KeySets, LimitSpend, LimitsSpent, Randomness, Store},
 };
+
+/// A mark outlives what it is about by so much, for replicas whose clocks differ
+/// and for a clock that is put right.
+const MARK_SLACK: Duration = Duration::from_secs(30);
 
 /// One package index, as configured.
 #[derive(Clone, Debug)]
@@ -190,9 +193,9 @@ impl Service {
 
     /// Spends a limit that a refusal costs. Where it is spent, that is the answer
     /// instead; where the store can't tell, the refusal stands.
-    async fn charge(&self, limit: Option<LimitSpend>, now: Timestamp) -> Charged {
+    async fn charge(&self, limit: Option<LimitSpend>) -> Charged {
         let Some(limit) = limit else { return Charged::Within };
-        match self.store.spend_limits(&[limit], now).await {
+        match self.store.spend_limits(&[limit], self.clock.now()).await {
             Ok(LimitsSpent::Beyond { retry_after }) => Charged::Beyond { retry_after },
             Ok(LimitsSpent::Within) | Err(_) => Charged::Within,
         }

@@ -1,7 +1,7 @@
 //! Revoke: ends an upload token, and every token narrowed from it, before its time.
 
 use super::{
-    Admitted, Kept, Reason, Refusal, Secret, Service,
+    Admitted, Kept, MARK_SLACK, Reason, Refusal, Secret, Service,
     verify::{known, token_id},
 };
 use crate::{
@@ -36,10 +36,6 @@ pub struct RevokeAnswer {
     /// Whether it had been before.
     pub revoked: Revoked,
 }
-
-/// How long after its longest possible life a publisher's token stays marked,
-/// for replicas whose clocks differ.
-const MARK_SLACK: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// Longest token id: the longest identifier, in base64url.
 const MAX_TOKEN_ID_BYTES: usize = 344;

@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::{
-    Admitted, Blame, Charged, Client, Index, OnStoreFailure, Reason, Refusal, Retry, Service,
-    TrustedPublishing, id_token::Proven,
+    Admitted, Blame, Charged, Client, Index, MARK_SLACK, OnStoreFailure, Reason, Refusal, Retry,
+    Service, TrustedPublishing, id_token::Proven,
 };
 use crate::{
     caveat::{Access, AccessProject, Action, Judgement, ReadCaveat, Uncleared, judge},
@@ -157,7 +157,7 @@ impl Service {
             Ok(macaroon) => self.judge(at, request, macaroon, now).await?,
             Err(unreadable) => VerifyAnswer::denied(unreadable),
         };
-        self.charge_verify(answer, request.client.ip, now).await
+        self.charge_verify(answer, request.client.ip).await
     }
 
     /// Reads an upload token of an index.
@@ -172,15 +172,15 @@ impl Service {
         publishing: &TrustedPublishing,
         client: &Client,
     ) -> Result<VerifyAnswer<'static>, Refusal> {
-        let now = self.clock.now();
         let answer = match self.prove(at, &publishing.id_token).await {
-            Ok(proven) => matched(at, proven, publishing, now),
+            // Only now: the ID token may have ended while its key was fetched.
+            Ok(proven) => matched(at, proven, publishing, self.clock.now()),
             Err(refusal) if refusal.reason.blame() == Blame::Bearer => {
                 VerifyAnswer::denied(refusal)
             }
             Err(failure) => return Err(failure),
         };
-        self.charge_verify(answer, client.ip, now).await
+        self.charge_verify(answer, client.ip).await
     }
 
     async fn judge<'t>(
@@ -238,7 +238,7 @@ impl Service {
                 .map(|wanted| Use {
                     mark: Mark::uses(index, token_id, &wanted.nonce),
                     count: wanted.count,
-                    until: Timestamp::from_seconds(wanted.until),
+                    until: Timestamp::from_seconds(wanted.until).plus(MARK_SLACK),
                 })
                 .collect(),
             minted_at: match &known.origin {
@@ -263,10 +263,14 @@ impl Service {
             Ok(UsesSpent::Revoked) => {
                 Ok(denial(Reason::TokenRevoked, "the upload token was revoked"))
             }
-            Ok(UsesSpent::Spent { caveat }) => Ok(uses.get(caveat).map(|wanted| {
-                let why = Uncleared::UsesSpent { count: wanted.count };
-                crate::caveat::Denial { caveat: wanted.caveat, why }.into()
-            })),
+            Ok(UsesSpent::Spent { caveat }) => Ok(match uses.get(caveat) {
+                Some(wanted) => {
+                    let why = Uncleared::UsesSpent { count: wanted.count };
+                    Some(crate::caveat::Denial { caveat: wanted.caveat, why }.into())
+                }
+                // Whichever caveat the store means, it said no.
+                None => denial(Reason::CaveatUsesSpent, "the upload token has no use left"),
+            }),
             Ok(UsesSpent::Unremembered) => Ok(denial(
                 Reason::CaveatUsesSpent,
                 "the upload token's uses are limited, and it is older than the service's memory of \
@@ -285,12 +289,11 @@ impl Service {
         &self,
         answer: VerifyAnswer<'t>,
         client: Option<IpAddr>,
-        now: Timestamp,
     ) -> Result<VerifyAnswer<'t>, Refusal> {
         if answer.verdict() == Verdict::Allowed {
             return Ok(answer);
         }
-        match self.charge(self.limits.denied_verify(client), now).await {
+        match self.charge(self.limits.denied_verify(client)).await {
             Charged::Within => Ok(answer),
             Charged::Beyond { retry_after } => Err(Refusal::limited(retry_after)),
         }
