@@ -53,12 +53,20 @@ pub enum Decision {
     },
 }
 
+/// Nothing that is kept lies further ahead than a limiter takes to be at rest,
+/// but for the differences between clocks. What lies further ahead by more than
+/// this was kept by a clock that has been put back since, and would lock its
+/// party out until the clock is there again.
+const AHEAD_AT_MOST: Duration = Duration::from_secs(60);
+
 /// Spends one unit at `now`. `arrival` is what the last [`Decision::Admitted`]
-/// handed out; None for a limiter never seen.
+/// handed out; None for a limiter never seen. What a clock handed out that has
+/// been put back since counts for nothing.
 pub fn spend(rate: Rate, arrival: Option<Timestamp>, now: Timestamp) -> Decision {
-    let start = arrival.map_or(now, |arrival| arrival.max(now));
-    let next = start.plus(rate.interval());
     let full = now.plus(rate.refill());
+    let credible = arrival.filter(|arrival| *arrival <= full.plus(AHEAD_AT_MOST));
+    let start = credible.map_or(now, |arrival| arrival.max(now));
+    let next = start.plus(rate.interval());
     if next <= full {
         Decision::Admitted { arrival: next }
     } else {
@@ -142,6 +150,17 @@ mod tests {
         let now = Timestamp::from_seconds(100);
         assert_eq!(spend(rate, None, now), spend(rate, Some(now), now));
         assert_eq!(spend(rate, None, now), spend(rate, Some(Timestamp::from_seconds(3)), now));
+    }
+
+    #[test]
+    fn what_a_clock_said_that_was_put_back_counts_for_nothing() {
+        let rate = rate(2, 1, Duration::from_secs(10));
+        let now = Timestamp::from_seconds(1_800_000_000);
+        let far = now.plus(rate.refill()).plus(AHEAD_AT_MOST);
+        let retry_after = AHEAD_AT_MOST + rate.interval();
+        assert_eq!(spend(rate, Some(far), now), Decision::Refused { retry_after });
+        let further = far.plus(Duration::from_micros(1));
+        assert_eq!(spend(rate, Some(further), now), spend(rate, None, now));
     }
 
     /// The slow model: a bucket of `burst` units that gains one every interval,

@@ -134,8 +134,9 @@ pub enum Redeemed {
     Again(Seed),
     /// Another call did.
     Before,
-    /// The store's memory begins after the ID token was issued, so nobody can
-    /// say that it was not redeemed before.
+    /// Nobody can say that it was not redeemed before: the store's memory begins
+    /// after the ID token was issued, or it has cleared such marks away already,
+    /// and a clock was put back since.
     Unremembered,
     /// A limit is spent; nothing was redeemed, nothing was spent.
     Limited {
@@ -216,8 +217,9 @@ pub enum UsesSpent {
         /// Position of the first caveat without a use, among `uses`.
         caveat: usize,
     },
-    /// The store's memory begins after the token was minted, so nobody can say
-    /// how many uses are left.
+    /// Nobody can say how many uses are left: the store's memory begins after the
+    /// token was minted, or it has cleared such counters away already, and a clock
+    /// was put back since.
     Unremembered,
 }
 

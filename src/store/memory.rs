@@ -1,11 +1,14 @@
 //! The embedded store: everything in this process's memory, for one replica.
 //!
 //! It remembers from the moment it was made, which is why it is told that
-//! moment: what was issued before may have been used before. It is bounded by
-//! kind, so that none crowds out another. Full of marks that still count, it
-//! refuses rather than forgets one; full of limits, it admits without
-//! remembering, since a limit forgotten admits a few too many, while a limit
-//! refused would lock everybody out.
+//! moment: what was issued before may have been used before. Should a clock be
+//! put back, the same goes for what ends no later than a mark that has been
+//! cleared away.
+//!
+//! It is bounded by kind, so that none crowds out another. Full of marks that
+//! still count, it refuses rather than forgets one; full of limits, it admits
+//! without remembering, since a limit forgotten admits a few too many, while a
+//! limit refused would lock everybody out.
 
 mod expiring;
 mod shards;
@@ -49,8 +52,9 @@ struct Shard {
     /// Calls that may come again without spending uses.
     retries: Expiring<()>,
     revoked: Expiring<()>,
-    /// A limiter's theoretical arrival time is the end of its entry.
-    limits: Expiring<()>,
+    /// A limiter's theoretical arrival time. Its entry ends with it or, after a
+    /// clock was put back, later.
+    limits: Expiring<Timestamp>,
 }
 
 /// What is kept of the call that redeemed an ID token.
@@ -94,7 +98,11 @@ impl Store for MemoryStore {
         if let Some((before, _)) = locked.part(mark).redeemed.live(mark, now) {
             return Ok(before.answer(redemption, now));
         }
-        if redemption.issued_at.is_some_and(|second| second < self.started_at.seconds()) {
+        let end = End::At(end_of_mark(redemption.until, now));
+        let remembers = |second| {
+            second >= self.started_at.seconds() && locked.part(mark).redeemed.remembers(end)
+        };
+        if !redemption.issued_at.is_none_or(remembers) {
             return Ok(Redeemed::Unremembered);
         }
         let arrivals = match arrivals(&mut locked, limits, now) {
@@ -104,7 +112,6 @@ impl Store for MemoryStore {
         let redeemed = &mut locked.part(mark).redeemed;
         redeemed.make_room(1, now).map_err(|full| failure(&full, now))?;
         let redeeming = Redeeming { retry: redemption.retry, seed: redemption.seed.clone() };
-        let end = End::At(end_of_mark(redemption.until, now));
         redeemed.set(*mark, redeeming, end, now);
         remember(&mut locked, arrivals, now);
         Ok(Redeemed::Now)
@@ -149,7 +156,7 @@ impl Store for MemoryStore {
         }
         let counts = match counts(&mut locked, &spend.uses, now) {
             Ok(counts) => counts,
-            Err(caveat) => return Ok(UsesSpent::Spent { caveat }),
+            Err(spent) => return Ok(spent),
         };
         match spend.mode {
             SpendMode::Look => {}
@@ -201,10 +208,10 @@ fn arrivals(
         let pending = kept.iter().rev().find(|(mark, _)| *mark == limit.mark);
         let arrival = match pending {
             Some((_, arrival)) => Some(*arrival),
-            None => match locked.part(&limit.mark).limits.live(&limit.mark, now) {
-                Some(((), End::At(arrival))) => Some(arrival),
-                Some(((), End::Never)) | None => None,
-            },
+            None => {
+                let limits = &locked.part(&limit.mark).limits;
+                limits.live(&limit.mark, now).map(|(arrival, _)| *arrival)
+            }
         };
         match limits::spend(limit.rate, arrival, now) {
             Decision::Admitted { arrival } => kept.push((limit.mark, arrival)),
@@ -219,7 +226,7 @@ fn remember(locked: &mut Locked<'_, Shard>, arrivals: Vec<(Mark, Timestamp)>, no
     for (mark, arrival) in arrivals {
         let limits = &mut locked.part(&mark).limits;
         if limits.live(&mark, now).is_some() || limits.make_room(1, now).is_ok() {
-            limits.set(mark, (), End::At(arrival), now);
+            limits.set(mark, arrival, End::At(arrival), now);
         }
     }
 }
@@ -231,26 +238,29 @@ struct Count {
     new: bool,
 }
 
-/// The counters after every use was spent, or the position of the first caveat
-/// without one. A nonce that stands in two caveats spends one for each.
+/// The counters after every use was spent, or why not: the first caveat without
+/// one decides. A nonce that stands in two caveats spends one for each.
 fn counts(
     locked: &mut Locked<'_, Shard>,
     uses: &[Use],
     now: Timestamp,
-) -> Result<HashMap<Mark, Count>, usize> {
+) -> Result<HashMap<Mark, Count>, UsesSpent> {
     let mut counts = HashMap::with_capacity(uses.len());
     for (caveat, one) in uses.iter().enumerate() {
-        let count = counts.entry(one.mark).or_insert_with(|| {
-            match locked.part(&one.mark).uses.live(&one.mark, now) {
-                Some((spent, end)) => Count { spent: *spent, end, new: false },
-                None => Count { spent: 0, end: end(Some(one.until), now), new: true },
-            }
+        let table = &locked.part(&one.mark).uses;
+        let until = end(Some(one.until), now);
+        let count = counts.entry(one.mark).or_insert_with(|| match table.live(&one.mark, now) {
+            Some((spent, end)) => Count { spent: *spent, end, new: false },
+            None => Count { spent: 0, end: until, new: true },
         });
+        if count.new && !table.remembers(until) {
+            return Err(UsesSpent::Unremembered);
+        }
         if count.spent >= one.count {
-            return Err(caveat);
+            return Err(UsesSpent::Spent { caveat });
         }
         count.spent = count.spent.saturating_add(1);
-        count.end = count.end.max(end(Some(one.until), now));
+        count.end = count.end.max(until);
     }
     Ok(counts)
 }

@@ -38,6 +38,8 @@ pub(super) struct Expiring<V> {
     most: usize,
     entries: HashMap<Mark, (V, End)>,
     queue: BinaryHeap<Reverse<(Timestamp, Mark)>>,
+    /// The latest end of a mark that was cleared away.
+    forgotten: Option<Timestamp>,
 }
 
 /// The table is full of marks that still count.
@@ -49,7 +51,18 @@ pub(super) struct Full {
 
 impl<V> Expiring<V> {
     pub(super) fn new(most: usize) -> Self {
-        Self { most, entries: HashMap::new(), queue: BinaryHeap::new() }
+        Self { most, entries: HashMap::new(), queue: BinaryHeap::new(), forgotten: None }
+    }
+
+    /// Whether a mark with this end, had it been set, would still be here. It
+    /// would be whatever the present moment is, unless a clock was put back, or
+    /// the call that asks read it before others went on: then it may have been
+    /// cleared away, although it counts at that call's moment.
+    pub(super) fn remembers(&self, end: End) -> bool {
+        match (end, self.forgotten) {
+            (End::At(end), Some(forgotten)) => end > forgotten,
+            (End::Never, _) | (End::At(_), None) => true,
+        }
     }
 
     /// The value and the end of a mark that counts at `now`.
@@ -96,7 +109,8 @@ impl<V> Expiring<V> {
         match self.entries.get(&mark) {
             Some((_, End::At(end))) if *end > now => self.queue.push(Reverse((*end, mark))),
             Some((_, End::Never)) | None => {}
-            Some((_, End::At(_))) => {
+            Some((_, End::At(end))) => {
+                self.forgotten = self.forgotten.max(Some(*end));
                 self.entries.remove(&mark);
             }
         }
@@ -145,6 +159,18 @@ mod tests {
         assert_eq!(table.make_room(1, at(1_000)), Err(Full { until: None }));
         table.set(mark(1), (), End::At(at(2_000)), at(1_000));
         assert!(table.live(&mark(1), at(9_000)).is_some());
+    }
+
+    #[test]
+    fn what_may_have_been_cleared_away_is_not_remembered() {
+        let mut table = Expiring::new(9);
+        table.set(mark(1), (), End::At(at(10)), at(0));
+        table.set(mark(2), (), End::At(at(20)), at(0));
+        assert!(table.remembers(End::At(at(1))), "nothing was cleared away");
+        table.set(mark(3), (), End::At(at(30)), at(15));
+        assert!(!table.remembers(End::At(at(10))));
+        assert!(table.remembers(End::At(at(11))));
+        assert!(table.remembers(End::Never));
     }
 
     #[test]
