@@ -15,6 +15,7 @@
 use std::{
     convert::Infallible,
     net::{Ipv4Addr, SocketAddr},
+    pin::pin,
     sync::{
         Arc, LazyLock, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -39,7 +40,7 @@ use rcgen::{CertifiedKey, KeyPair};
 use serde_json::{Value, json};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::oneshot,
+    sync::{Notify, oneshot},
 };
 use tokio_rustls::{
     TlsAcceptor,
@@ -77,6 +78,9 @@ pub enum Behaviour {
     SlowLoris,
     /// The discovery document is never answered.
     Hang,
+    /// The discovery document is answered once the issuer is told to behave in
+    /// another way, as it then behaves.
+    Held,
     /// The discovery document names another issuer.
     WrongIssuer,
     /// The discovery document's `jwks_uri` is this.
@@ -97,6 +101,8 @@ struct Shared {
     url: String,
     address: SocketAddr,
     told: Mutex<Told>,
+    /// Tells those that are held that the issuer was told something.
+    retold: Notify,
     discoveries: AtomicUsize,
     key_set_reads: AtomicUsize,
 }
@@ -131,6 +137,7 @@ impl TestIssuer {
             url: format!("{scheme}://{address}"),
             address,
             told: Mutex::new(told),
+            retold: Notify::new(),
             discoveries: AtomicUsize::new(0),
             key_set_reads: AtomicUsize::new(0),
         });
@@ -166,6 +173,7 @@ impl TestIssuer {
     /// Answers so from now on.
     pub fn behave(&self, behaviour: Behaviour) {
         self.state.told.lock().unwrap().behaviour = behaviour;
+        self.state.retold.notify_waiters();
     }
 
     /// Publishes these keys and no others from now on.
@@ -273,10 +281,9 @@ async fn discovery(State(state): State<Arc<Shared>>) -> Response<Body> {
     state.discoveries.fetch_add(1, Ordering::SeqCst);
     let issuer = state.url.clone();
     let jwks_uri = format!("{issuer}/keys");
-    let behaviour = state.told.lock().unwrap().behaviour.clone();
-    let document = match behaviour {
+    let document = match behaviour(&state).await {
         Behaviour::Status(status) => return refusal(status),
-        Behaviour::Hang => std::future::pending().await,
+        Behaviour::Hang | Behaviour::Held => std::future::pending().await,
         Behaviour::WrongIssuer => json!({"issuer": format!("{issuer}/"), "jwks_uri": jwks_uri}),
         Behaviour::JwksUri(elsewhere) => json!({"issuer": issuer, "jwks_uri": elsewhere}),
         Behaviour::Normal
@@ -287,6 +294,20 @@ async fn discovery(State(state): State<Arc<Shared>>) -> Response<Body> {
         | Behaviour::KeySet(_) => json!({"issuer": issuer, "jwks_uri": jwks_uri}),
     };
     Response::new(document.to_string().into())
+}
+
+/// How to behave, once that is another way than to hold back.
+async fn behaviour(state: &Shared) -> Behaviour {
+    loop {
+        // Waits from here on, so that nothing told after the look is missed.
+        let mut retold = pin!(state.retold.notified());
+        retold.as_mut().enable();
+        let behaviour = state.told.lock().unwrap().behaviour.clone();
+        match behaviour {
+            Behaviour::Held => retold.await,
+            other => return other,
+        }
+    }
 }
 
 async fn key_set(State(state): State<Arc<Shared>>) -> Response<Body> {
@@ -303,9 +324,11 @@ async fn key_set(State(state): State<Arc<Shared>>) -> Response<Body> {
         Behaviour::HugeChunked => pieces(huge(&document), 4_096, Duration::ZERO),
         Behaviour::SlowLoris => pieces(document, 1, Duration::from_millis(20)),
         Behaviour::KeySet(text) => text.clone().into(),
-        Behaviour::Normal | Behaviour::Hang | Behaviour::WrongIssuer | Behaviour::JwksUri(_) => {
-            document.into()
-        }
+        Behaviour::Normal
+        | Behaviour::Hang
+        | Behaviour::Held
+        | Behaviour::WrongIssuer
+        | Behaviour::JwksUri(_) => document.into(),
     };
     let mut response = Response::builder();
     if let Some(value) = &told.cache_control {
