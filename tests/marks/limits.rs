@@ -234,7 +234,7 @@ async fn nobody_spends_a_publishers_limit_without_its_id_token() {
             assert_eq!(scene.mint(request.clone()).await.unwrap_err().reason, reason);
         }
     }
-    // Nor does another publisher, or one of another index.
+    // Nor does another publisher.
     let mut other = scene.publishing("another's");
     trusted(&mut other).candidates = vec![github_publisher(&scene.issuer.url(), "p2")];
     scene.mint(other).await.unwrap();

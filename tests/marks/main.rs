@@ -12,6 +12,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod kept;
 mod limits;
 mod memory;
 mod redeeming;
