@@ -256,6 +256,7 @@ fn a_damaged_token_is_explained_and_what_is_left_of_it_shown() {
         (&whole[..cut], "ends too early, at byte", "only as publisher 42"),
         (&whole[..cut + 1], "don't end where bytes end", "only as publisher 42"),
         (&whole[..61], "ends too early, at byte", "location  index.example"),
+        (&whole[..61], "ends too early, at byte", "No caveat could be read of it"),
         (&whole[5..], "does not begin with a prefix and a hyphen", "only as publisher 42"),
         (&wrapped, "copied across a line break", "only as publisher 42"),
         (&format!("{whole}!"), "not base64url at character", "Its signature seems to be all there"),

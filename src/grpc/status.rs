@@ -25,7 +25,7 @@ pub const fn code(reason: Reason) -> Code {
     row(reason).1
 }
 
-/// The table of section 2 of the design, a line for each reason.
+/// A line for each reason.
 const fn row(reason: Reason) -> (ErrorReason, Code) {
     use {Code as C, ErrorReason as E, Reason as R};
     match reason {

@@ -159,7 +159,13 @@ impl HttpSource {
 
     fn may_hold_keys(&self, url: &Url) -> bool {
         let same_origin = url.origin() == self.origin.origin();
-        let named = url.scheme() == "https" && self.jwks_hosts.iter().any(|host| host.is_of(url));
+        // Plain HTTP leads on only from an issuer that is on loopback itself.
+        let scheme = match url.scheme() {
+            "https" => true,
+            "http" => self.origin.scheme() == "http" && is_loopback(url),
+            _ => false,
+        };
+        let named = scheme && self.jwks_hosts.iter().any(|host| host.is_of(url));
         without_user(url) && (same_origin || named)
     }
 
@@ -198,8 +204,8 @@ struct Discovery {
     jwks_uri: String,
 }
 
-/// A host that may hold an issuer's key set, with its port.
-struct JwksHost(Url);
+/// A host that may hold an issuer's key set, with its port: `host` or `host:port`.
+struct JwksHost(String);
 
 impl JwksHost {
     fn parse(host: &str) -> Option<Self> {
@@ -209,11 +215,12 @@ impl JwksHost {
             && url.query().is_none()
             && url.fragment().is_none()
             && !host.contains(['/', '\\', '@', '?', '#']);
-        alone.then_some(Self(url))
+        alone.then(|| Self(host.to_owned()))
     }
 
     fn is_of(&self, url: &Url) -> bool {
-        self.0.origin() == url.origin()
+        let own = Url::parse(&format!("{}://{}/", url.scheme(), self.0));
+        own.is_ok_and(|own| own.origin() == url.origin())
     }
 }
 
@@ -403,6 +410,23 @@ mod tests {
                 serde_json::json!({"issuer": "https://a.example/path", "jwks_uri": jwks_uri});
             let read = source.jwks_uri(document.to_string().as_bytes());
             assert_eq!(read.is_ok(), fine, "{jwks_uri}");
+        }
+    }
+
+    #[test]
+    fn plain_http_leads_on_from_loopback_to_loopback_alone() {
+        let hosts = ["127.0.0.1:9", "keys.example"];
+        for (issuer, jwks_uri, fine) in [
+            ("http://127.0.0.1:8", "http://127.0.0.1:9/keys", true),
+            ("http://127.0.0.1:8", "https://keys.example/keys", true),
+            ("http://127.0.0.1:8", "http://keys.example/keys", false),
+            ("http://127.0.0.1:8", "http://127.0.0.1:10/keys", false),
+            ("https://a.example", "http://127.0.0.1:9/keys", false),
+        ] {
+            let source = source(issuer, &hosts).ok().unwrap();
+            let document = serde_json::json!({"issuer": issuer, "jwks_uri": jwks_uri});
+            let read = source.jwks_uri(document.to_string().as_bytes());
+            assert_eq!(read.is_ok(), fine, "{issuer}: {jwks_uri}");
         }
     }
 

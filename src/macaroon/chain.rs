@@ -15,8 +15,6 @@ use super::RootKey;
 pub(super) struct Signature([u8; 32]);
 
 impl Signature {
-    pub(super) const BYTES: usize = 32;
-
     pub(super) const fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }

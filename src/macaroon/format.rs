@@ -1,6 +1,10 @@
 //! What the binary formats have in common, and what can be wrong with them.
 
-use super::{MAX_CAVEATS, Macaroon, TokenPrefix, v1, v2};
+use std::ops::Range;
+
+use super::{
+    CaveatSpan, MAX_CAVEATS, MAX_IDENTIFIER_BYTES, Macaroon, TokenPrefix, chain::Signature,
+};
 
 /// A binary format of libmacaroons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,14 +83,37 @@ fn at(position: &Option<usize>) -> String {
     position.map_or_else(String::new, |at| format!(" at character {at}"))
 }
 
-/// Reads either binary format; the first byte tells which.
-pub(super) fn decode(bytes: Vec<u8>) -> Result<Macaroon, TokenUnreadable> {
-    match bytes.first() {
-        None => Err(Damage::Empty.into()),
-        Some(2) => v2::decode(bytes),
-        Some(b'0'..=b'9' | b'a'..=b'f') => v1::decode(bytes),
-        Some(b'{') => Err(Damage::Json.into()),
-        Some(other) => Err(Damage::Format(*other).into()),
+/// What stands before the caveats.
+pub(super) struct Head {
+    pub(super) version: Version,
+    pub(super) location: Range<usize>,
+    pub(super) identifier: Range<usize>,
+}
+
+/// Puts together what a format's reader found: the signature is one, and nothing
+/// follows after the end.
+pub(super) fn assemble(
+    head: Head,
+    caveats: Vec<CaveatSpan>,
+    signature: Range<usize>,
+    end: usize,
+    buffer: Vec<u8>,
+) -> Result<Macaroon, TokenUnreadable> {
+    let length = signature.len();
+    let bytes = buffer.get(signature).and_then(|bytes| bytes.try_into().ok());
+    let signature = Signature::new(bytes.ok_or(Damage::Signature(length))?);
+    if end != buffer.len() {
+        return Err(Damage::Trailing(end).into());
+    }
+    let Head { version, location, identifier } = head;
+    Ok(Macaroon { version, buffer, location, identifier, caveats, signature })
+}
+
+/// Refuses an identifier that is empty or too long.
+pub(super) fn hold_identifier(identifier: &Range<usize>) -> Result<(), Damage> {
+    match identifier.len() {
+        1..=MAX_IDENTIFIER_BYTES => Ok(()),
+        other => Err(Damage::Identifier(other)),
     }
 }
 

@@ -112,7 +112,7 @@ impl Macaroon {
     /// Reads an upload token: its prefix, its base64url, its bytes. Holds every
     /// bound before it does any work.
     pub fn read(text: &str, prefix: &TokenPrefix) -> Result<Self, TokenUnreadable> {
-        format::decode(text::decode(text, prefix)?)
+        decode(text::decode(text, prefix)?)
     }
 
     /// The upload token: the text that people paste. Always version 2.
@@ -186,6 +186,17 @@ impl Macaroon {
 
     fn bytes(&self, range: &Range<usize>) -> &[u8] {
         self.buffer.get(range.clone()).unwrap_or_default()
+    }
+}
+
+/// Reads either binary format; the first byte tells which.
+fn decode(bytes: Vec<u8>) -> Result<Macaroon, TokenUnreadable> {
+    match bytes.first() {
+        None => Err(Damage::Empty.into()),
+        Some(2) => v2::decode(bytes),
+        Some(b'0'..=b'9' | b'a'..=b'f') => v1::decode(bytes),
+        Some(b'{') => Err(Damage::Json.into()),
+        Some(other) => Err(Damage::Format(*other).into()),
     }
 }
 

@@ -4,8 +4,8 @@
 use std::ops::Range;
 
 use super::{
-    CaveatSpan, Damage, MAX_IDENTIFIER_BYTES, Macaroon, TokenUnreadable, Version, chain::Signature,
-    format::room_for_another,
+    CaveatSpan, Damage, Macaroon, TokenUnreadable, Version,
+    format::{Head, assemble, hold_identifier, room_for_another},
 };
 
 /// Reads a macaroon and nothing after it.
@@ -13,9 +13,7 @@ pub(super) fn decode(buffer: Vec<u8>) -> Result<Macaroon, TokenUnreadable> {
     let mut reader = Reader { bytes: &buffer, at: 0 };
     let location = reader.required(b"location")?;
     let identifier = reader.required(b"identifier")?;
-    if !(1..=MAX_IDENTIFIER_BYTES).contains(&identifier.len()) {
-        return Err(Damage::Identifier(identifier.len()).into());
-    }
+    hold_identifier(&identifier)?;
     let mut caveats = Vec::new();
     while let Some(identifier) = reader.optional(b"cid")? {
         room_for_another(&caveats)?;
@@ -28,15 +26,9 @@ pub(super) fn decode(buffer: Vec<u8>) -> Result<Macaroon, TokenUnreadable> {
         });
     }
     let signature = reader.required(b"signature")?;
-    let signature = buffer
-        .get(signature.clone())
-        .and_then(|bytes| <[u8; Signature::BYTES]>::try_from(bytes).ok())
-        .ok_or(Damage::Signature(signature.len()))?;
-    if reader.at != buffer.len() {
-        return Err(Damage::Trailing(reader.at).into());
-    }
-    let signature = Signature::new(signature);
-    Ok(Macaroon { version: Version::V1, location, identifier, caveats, signature, buffer })
+    let end = reader.at;
+    let head = Head { version: Version::V1, location, identifier };
+    assemble(head, caveats, signature, end, buffer)
 }
 
 const LENGTH_DIGITS: usize = 4;

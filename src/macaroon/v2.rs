@@ -8,8 +8,8 @@
 use std::ops::Range;
 
 use super::{
-    CaveatSpan, Damage, MAX_IDENTIFIER_BYTES, Macaroon, TokenUnreadable, Version, chain::Signature,
-    format::room_for_another,
+    CaveatSpan, Damage, Macaroon, TokenUnreadable, Version,
+    format::{Head, assemble, hold_identifier, room_for_another},
 };
 
 const END: u8 = 0;
@@ -23,9 +23,7 @@ pub(super) fn decode(buffer: Vec<u8>) -> Result<Macaroon, TokenUnreadable> {
     let mut reader = Reader { bytes: &buffer, at: 1 };
     let location = reader.optional(LOCATION)?.unwrap_or(1..1);
     let identifier = reader.required(IDENTIFIER)?;
-    if !(1..=MAX_IDENTIFIER_BYTES).contains(&identifier.len()) {
-        return Err(Damage::Identifier(identifier.len()).into());
-    }
+    hold_identifier(&identifier)?;
     reader.end_of_section()?;
     let mut caveats = Vec::new();
     while reader.peek()? != END {
@@ -34,15 +32,9 @@ pub(super) fn decode(buffer: Vec<u8>) -> Result<Macaroon, TokenUnreadable> {
     }
     reader.end_of_section()?;
     let signature = reader.required(SIGNATURE)?;
-    let signature = buffer
-        .get(signature.clone())
-        .and_then(|bytes| <[u8; Signature::BYTES]>::try_from(bytes).ok())
-        .ok_or(Damage::Signature(signature.len()))?;
-    if reader.at != buffer.len() {
-        return Err(Damage::Trailing(reader.at).into());
-    }
-    let signature = Signature::new(signature);
-    Ok(Macaroon { version: Version::V2, location, identifier, caveats, signature, buffer })
+    let end = reader.at;
+    let head = Head { version: Version::V2, location, identifier };
+    assemble(head, caveats, signature, end, buffer)
 }
 
 /// Writes a macaroon. An absent location is written as an empty one, as

@@ -60,7 +60,7 @@ fn report(text: &str, now: Timestamp) -> Report {
         Ok(macaroon) => {
             let parts = Parts::of(&macaroon);
             let mut text = format!("{HEAD}Upload token{HEAD:#}\n\n");
-            text += &describe(prefix.as_ref(), &parts, now);
+            text += &describe(prefix.as_ref(), &parts, UNRESTRICTED, now);
             text += &verdict(&parts, now);
             Report { text, state: State::Whole }
         }
@@ -113,7 +113,7 @@ fn remains(text: &str, prefix: Option<&TokenPrefix>, now: Timestamp) -> String {
         return "\nNothing else could be read of it.\n".to_owned();
     }
     let mut shown = format!("\n{HEAD}What could still be read of it{HEAD:#}\n\n");
-    shown += &describe(prefix, &parts, now);
+    shown += &describe(prefix, &parts, NONE_READ, now);
     shown += match parts.signature {
         Signature::Whole => {
             "Its signature seems to be all there, but only a whole token is good for anything.\n"
@@ -125,8 +125,19 @@ fn remains(text: &str, prefix: Option<&TokenPrefix>, now: Timestamp) -> String {
     shown
 }
 
-/// The head of the token and its caveats.
-fn describe(prefix: Option<&TokenPrefix>, parts: &Parts, now: Timestamp) -> String {
+/// What is said of a whole token that has no caveat.
+const UNRESTRICTED: &str = "No caveats: it may do whatever its subject may.\n";
+
+/// What is said of a damaged one in which none could be read.
+const NONE_READ: &str = "No caveat could be read of it; it may have had some.\n";
+
+/// The head of the token and its caveats, or what is said where there are none.
+fn describe(
+    prefix: Option<&TokenPrefix>,
+    parts: &Parts,
+    without_caveats: &str,
+    now: Timestamp,
+) -> String {
     let mut head = Vec::new();
     if let Some(prefix) = prefix {
         head.push(("prefix", prefix.to_string()));
@@ -146,7 +157,11 @@ fn describe(prefix: Option<&TokenPrefix>, parts: &Parts, now: Timestamp) -> Stri
     }
     let mut text = facts(&head);
     text.push('\n');
-    text += &caveats(&parts.caveats, now);
+    if parts.caveats.is_empty() {
+        text += without_caveats;
+    } else {
+        text += &caveats(&parts.caveats, now);
+    }
     text.push('\n');
     text
 }
@@ -169,9 +184,6 @@ fn identity(identifier: &[u8], now: Timestamp) -> Vec<(&'static str, String)> {
 }
 
 fn caveats(restrictions: &[Restriction], now: Timestamp) -> String {
-    if restrictions.is_empty() {
-        return "No caveats: it may do whatever its subject may.\n".to_owned();
-    }
     let rows = restrictions.iter().enumerate().map(|(number, restriction)| {
         let words = put(restriction, now);
         [(number + 1).to_string(), words.tag, words.says, words.now]
