@@ -1,0 +1,102 @@
+//! The figures as tables.
+
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
+
+use super::harness::Cost;
+
+/// One operation at every size; none where the operation has no such size.
+pub(super) struct Row {
+    /// What is done.
+    pub(super) operation: &'static str,
+    /// What it costs, size by size.
+    pub(super) costs: Vec<Option<Cost>>,
+}
+
+/// Operations below each other, sizes side by side.
+pub(super) fn by_size(unit: &str, sizes: &[usize], rows: &[Row]) -> String {
+    let mut header = vec![unit.to_owned(), String::new()];
+    header.extend(sizes.iter().map(|size| grouped(*size as u64)));
+    let mut table = table(header, 2);
+    for Row { operation, costs } in rows {
+        let line = |title: &str, name: &str, shown: fn(&Cost) -> String| {
+            let cells = costs.iter().map(|cost| cost.as_ref().map_or("–".to_owned(), shown));
+            [title.to_owned(), name.to_owned()].into_iter().chain(cells).collect::<Vec<_>>()
+        };
+        table.add_row(line(operation, "median", |cost| time(cost.median)));
+        table.add_row(line("", "fastest", |cost| time(cost.fastest)));
+        table.add_row(line("", "allocations", allocations));
+    }
+    shown(&table)
+}
+
+/// Operations below each other, figures side by side.
+pub(super) fn at_one_size(title: &str, rows: &[(&str, Cost)]) -> String {
+    let header = [title, "median", "fastest", "allocations"];
+    let mut table = table(header.map(str::to_owned).to_vec(), 1);
+    for (operation, cost) in rows {
+        table.add_row([
+            (*operation).to_owned(),
+            time(cost.median),
+            time(cost.fastest),
+            allocations(cost),
+        ]);
+    }
+    shown(&table)
+}
+
+/// A table whose first columns are names, and whose others are numbers.
+fn table(header: Vec<String>, names: usize) -> Table {
+    let mut table = Table::new();
+    table.load_style(STYLE).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(header);
+    for column in table.column_iter_mut().skip(names) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+const STYLE: TableStyle =
+    TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
+
+fn shown(table: &Table) -> String {
+    table.lines().map(|line| format!(" {}\n", line.trim_end())).collect()
+}
+
+/// Three digits that count, in the unit that fits.
+fn time(nanoseconds: f64) -> String {
+    let (value, unit) = match nanoseconds {
+        small if small < 1e3 => (small, "ns"),
+        middle if middle < 1e6 => (middle / 1e3, "µs"),
+        large => (large / 1e6, "ms"),
+    };
+    let decimals = match value {
+        small if small < 10.0 => 2,
+        middle if middle < 100.0 => 1,
+        _ => 0,
+    };
+    format!("{value:.decimals$} {unit}")
+}
+
+/// How often, and how much in all.
+fn allocations(cost: &Cost) -> String {
+    let bytes = match cost.bytes {
+        0 => return "none".to_owned(),
+        few if few < 10_000 => format!("{few} B"),
+        many if many < 10_000_000 => format!("{} kB", grouped(many / 1_000)),
+        most => format!("{} MB", most / 1_000_000),
+    };
+    format!("{} · {bytes}", grouped(cost.allocations))
+}
+
+/// 1234567 as 1,234,567.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
