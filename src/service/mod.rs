@@ -9,6 +9,7 @@ mod attenuate;
 mod caller;
 mod error;
 mod id_token;
+mod known;
 mod limits;
 mod mint;
 mod revoke;
@@ -21,11 +22,12 @@ use arc_swap::ArcSwap;
 pub use attenuate::{AttenuateAnswer, AttenuateRequest};
 pub use caller::{Caller, Right, RightUnknown};
 pub use error::{Blame, Reason, Refusal};
+pub use known::Kept;
 pub use limits::Limits;
 pub use mint::{MintAnswer, MintRequest, MintSubject, TrustedPublishing};
 pub use revoke::{RevokeAnswer, RevokeRequest, RevokeTarget};
 pub use verify::{
-    AccessWanted, Denial, Kept, Secret, TokenFacts, UploadTokenRequest, Verdict, VerifyAnswer,
+    AccessWanted, Denial, Secret, TokenFacts, UploadTokenRequest, Verdict, VerifyAnswer,
 };
 
 use crate::{

@@ -2,7 +2,7 @@
 
 use super::{
     Admitted, Kept, MARK_SLACK, Reason, Refusal, Secret, Service,
-    verify::{known, token_id},
+    known::{known, token_id},
 };
 use crate::{
     clock::Timestamp,
