@@ -13,7 +13,7 @@ use crate::{
     macaroon::{Identifier, KeyId, Macaroon, Subject},
     mark::{Mark, Seed},
     oidc::{Claims, LEEWAY, VerifiedIdToken},
-    ports::{LimitsSpent, Redeemed, Redemption},
+    ports::{LimitSpend, LimitsSpent, Redeemed, Redemption},
     publisher::{self, Project, Publisher},
 };
 
@@ -113,6 +113,7 @@ impl Service {
     ) -> Result<MintAnswer, Refusal> {
         at.must_have(Right::MintUser)?;
         let grant = Grant::for_user(subject.id(), at.index().policy.allow_user(wish)?);
+        let written = self.write(at, &grant, &subject, &self.seed(now))?;
         let limit = self.limits.user_mint(client.ip);
         if let Some(limit) = limit
             && let LimitsSpent::Beyond { retry_after } =
@@ -120,7 +121,7 @@ impl Service {
         {
             return Err(Refusal::limited(retry_after));
         }
-        self.write(at, grant, subject, &self.seed(now))
+        Ok(written.answer(grant))
     }
 
     async fn mint_publisher(
@@ -139,41 +140,44 @@ impl Service {
         let claims = id_token.accept(&issuer, &at.index().audience, now)?;
         let publisher = publisher::find(&claims, &publishing.candidates)?;
         let grant = Grant::for_publisher(publisher, wish, policy.max_embedded_projects)?;
-        let seed = self.redeem(at, &claims, publisher, client, retry, now).await?;
         let subject = Subject::publisher(&publisher.id)
             .map_err(|error| Refusal::new(Reason::RequestInvalid, error.to_string()))?;
-        let minted = self.write(at, grant, subject, &seed)?;
+        // Before the redeeming, since a token may turn out too large.
+        let seed = self.seed(now);
+        let written = self.write(at, &grant, &subject, &seed)?;
+        let limits = self.limits.publisher_mint(client.ip, &at.index().name, &publisher.id);
+        let redemption = redemption(at, &claims, retry, seed, now);
+        let written = match self.redeem(redemption, &limits, now).await? {
+            None => written,
+            Some(first) => self.write(at, &grant, &subject, &first)?,
+        };
         Ok(MintAnswer {
             publisher_id: Some(publisher.id.clone()),
             identity: Some(id_token),
-            ..minted
+            ..written.answer(grant)
         })
     }
 
-    /// The last step before the token is written: after it, the ID token is used.
+    /// The last step that can refuse: after it, the ID token is used. The seed of
+    /// the first token, where the same call had one before.
     async fn redeem(
         &self,
-        at: &Admitted,
-        claims: &Claims<'_>,
-        publisher: &Publisher,
-        client: &Client,
-        retry: Option<&Retry>,
+        redemption: Option<Redemption>,
+        limits: &[LimitSpend],
         now: Timestamp,
-    ) -> Result<Seed, Refusal> {
-        let seed = self.seed(now);
-        let limits = self.limits.publisher_mint(client.ip, &at.index().name, &publisher.id);
-        let redeemed = match redemption(at, claims, retry, &seed, now) {
-            Some(redemption) => self.store.redeem(&redemption, &limits, now).await?,
+    ) -> Result<Option<Seed>, Refusal> {
+        let redeemed = match redemption {
+            Some(redemption) => self.store.redeem(&redemption, limits, now).await?,
             // Nothing tells two of this provider's ID tokens apart, so none is
             // redeemed, and only the limits hold.
-            None => match self.store.spend_limits(&limits, now).await? {
+            None => match self.store.spend_limits(limits, now).await? {
                 LimitsSpent::Within => Redeemed::Now,
                 LimitsSpent::Beyond { retry_after } => Redeemed::Limited { retry_after },
             },
         };
         match redeemed {
-            Redeemed::Now => Ok(seed),
-            Redeemed::Again(first) => Ok(first),
+            Redeemed::Now => Ok(None),
+            Redeemed::Again(first) => Ok(Some(first)),
             Redeemed::Before => Err(Refusal::new(
                 Reason::IdTokenReused,
                 "the ID token was used before; the job must ask its provider for a fresh one",
@@ -200,10 +204,10 @@ impl Service {
     fn write(
         &self,
         at: &Admitted,
-        grant: Grant,
-        subject: Subject,
+        grant: &Grant,
+        subject: &Subject,
         seed: &Seed,
-    ) -> Result<MintAnswer, Refusal> {
+    ) -> Result<Written, Refusal> {
         let keyring = self.keyring.load();
         let key_id = KeyId::parse(&seed.key_id).ok();
         let Some((key_id, key)) = key_id.and_then(|id| keyring.key(&id).map(|key| (id, key)))
@@ -214,23 +218,14 @@ impl Service {
         };
         let index = at.index();
         let token_id =
-            Identifier::new(key_id, seed.minted_at, &seed.uuid_bits, subject).to_string();
+            Identifier::new(key_id, seed.minted_at, &seed.uuid_bits, subject.clone()).to_string();
         let root_key = key.root_key(&index.name, token_id.as_bytes());
         let mut macaroon = Macaroon::mint(&root_key, &index.location, &token_id);
         let caveats = grant.caveats(seed);
         for caveat in &caveats {
             macaroon.attenuate(&caveat.write())?;
         }
-        Ok(MintAnswer {
-            token: macaroon.write(&index.prefix)?,
-            token_id,
-            expires_at: caveats.iter().filter_map(Caveat::end).min(),
-            feature: grant.feature,
-            publisher_id: None,
-            projects: grant.projects,
-            caveats,
-            identity: None,
-        })
+        Ok(Written { token: macaroon.write(&index.prefix)?, token_id, caveats })
     }
 
     /// Spends what a refusal of the bearer's credential costs.
@@ -245,13 +240,36 @@ impl Service {
     }
 }
 
+/// A token that nobody has seen yet.
+struct Written {
+    token: String,
+    token_id: String,
+    caveats: Vec<Caveat<'static>>,
+}
+
+impl Written {
+    /// The answer to a user; a publisher's says more.
+    fn answer(self, grant: Grant) -> MintAnswer {
+        MintAnswer {
+            token: self.token,
+            token_id: self.token_id,
+            expires_at: self.caveats.iter().filter_map(Caveat::end).min(),
+            feature: grant.feature,
+            publisher_id: None,
+            projects: grant.projects,
+            caveats: self.caveats,
+            identity: None,
+        }
+    }
+}
+
 /// What is marked. An ID token by its issuer and `jti`; where it has none, only
 /// the retry itself, so that the same call still gets the same token.
 fn redemption(
     at: &Admitted,
     claims: &Claims<'_>,
     retry: Option<&Retry>,
-    seed: &Seed,
+    seed: Seed,
     now: Timestamp,
 ) -> Option<Redemption> {
     let until = now.plus(at.index().retry_window);
@@ -265,14 +283,14 @@ fn redemption(
             until: Timestamp::from_seconds(claims.exp()).plus(LEEWAY).plus(MARK_SLACK),
             issued_at: Some(claims.iat()),
             retry,
-            seed: seed.clone(),
+            seed,
         }),
         None => retry.map(|(mark, until)| Redemption {
             mark,
             until,
             issued_at: None,
             retry: Some((mark, until)),
-            seed: seed.clone(),
+            seed,
         }),
     }
 }
