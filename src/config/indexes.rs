@@ -18,7 +18,7 @@
 //! | `default_features` | `["multi-use-token"]` | the one in force where none is asked for |
 //! | `retry_window` | `"60s"` | how long a Mint can be repeated |
 //! | `max_embedded_projects` | `50` | beyond, the scope is the publisher's projects at use |
-//! | `min_lifetime`, `max_lifetime` | none | bounds of a user's token |
+//! | `min_lifetime`, `max_lifetime` | none | bounds of a token's lifetime; a publisher's keeps to 15 minutes to 6 hours besides |
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -71,9 +71,9 @@ pub struct IndexConfig {
     pub retry_window: Duration,
     /// A publisher's token names at most so many projects.
     pub max_embedded_projects: usize,
-    /// Shortest life of a user's token.
+    /// Shortest life that may be asked for.
     pub min_lifetime: Option<Duration>,
-    /// Longest life of a user's token. None: it may have no end.
+    /// Longest life that may be asked for. None: a user's token may have no end.
     pub max_lifetime: Option<Duration>,
 }
 
