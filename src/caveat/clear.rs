@@ -14,7 +14,9 @@ use crate::macaroon::Subject;
 pub enum Uncleared {
     #[error("the token holds a restriction that this service cannot read")]
     Unreadable,
-    #[error("the token limits its uses without an expiration before that limit, which it needs")]
+    #[error(
+        "the token limits its uses, and the expiration that must stand before that limit is missing"
+    )]
     UsesWithoutEnd,
     #[error("the token holds a restriction (tag {tag}) that this index has not switched on")]
     NotOffered { tag: u8 },
@@ -24,11 +26,11 @@ pub enum Uncleared {
     NotYetValid { not_before: i64, now: i64 },
     #[error("the token is for {allowed}, and this is for {found}")]
     Project { allowed: String, found: String },
-    #[error("the token is for another user than the one it was minted for")]
+    #[error("the token was narrowed to another user than the one it was minted for")]
     User,
-    #[error("the token is for a user, and was minted for a publisher")]
+    #[error("the token was narrowed to a user, and was minted for a publisher")]
     SubjectNotUser,
-    #[error("the token is for another publisher than the one it was minted for")]
+    #[error("the token was narrowed to another publisher than the one it was minted for")]
     Publisher,
     #[error("the token's publisher can only act on a project, and this concerns none")]
     PublisherWithoutProject,
@@ -192,7 +194,8 @@ fn listed(what: &str, items: &[Cow<'_, str>]) -> String {
     }
 }
 
-fn quoted(text: &str) -> String {
+/// In quotation marks, cut, and without control characters.
+pub(super) fn quoted(text: &str) -> String {
     let mut shown: String = text
         .chars()
         .take(SHOWN_CHARACTERS)
