@@ -77,6 +77,8 @@ pub enum Behaviour {
     SlowLoris,
     /// The discovery document is never answered.
     Hang,
+    /// The discovery document is answered as soon as another behaviour is set.
+    Held,
     /// The discovery document names another issuer.
     WrongIssuer,
     /// The discovery document's `jwks_uri` is this.
@@ -273,6 +275,9 @@ async fn discovery(State(state): State<Arc<Shared>>) -> Response<Body> {
     state.discoveries.fetch_add(1, Ordering::SeqCst);
     let issuer = state.url.clone();
     let jwks_uri = format!("{issuer}/keys");
+    while state.told.lock().unwrap().behaviour == Behaviour::Held {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
     let behaviour = state.told.lock().unwrap().behaviour.clone();
     let document = match behaviour {
         Behaviour::Status(status) => return refusal(status),
@@ -280,6 +285,7 @@ async fn discovery(State(state): State<Arc<Shared>>) -> Response<Body> {
         Behaviour::WrongIssuer => json!({"issuer": format!("{issuer}/"), "jwks_uri": jwks_uri}),
         Behaviour::JwksUri(elsewhere) => json!({"issuer": issuer, "jwks_uri": elsewhere}),
         Behaviour::Normal
+        | Behaviour::Held
         | Behaviour::Redirect
         | Behaviour::Huge
         | Behaviour::HugeChunked
@@ -303,9 +309,11 @@ async fn key_set(State(state): State<Arc<Shared>>) -> Response<Body> {
         Behaviour::HugeChunked => pieces(huge(&document), 4_096, Duration::ZERO),
         Behaviour::SlowLoris => pieces(document, 1, Duration::from_millis(20)),
         Behaviour::KeySet(text) => text.clone().into(),
-        Behaviour::Normal | Behaviour::Hang | Behaviour::WrongIssuer | Behaviour::JwksUri(_) => {
-            document.into()
-        }
+        Behaviour::Normal
+        | Behaviour::Held
+        | Behaviour::Hang
+        | Behaviour::WrongIssuer
+        | Behaviour::JwksUri(_) => document.into(),
     };
     let mut response = Response::builder();
     if let Some(value) = &told.cache_control {
