@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use pep440_rs::Version;
 
 use super::{Access, Caveat};
-use crate::macaroon::Subject;
+use crate::{clock::Timestamp, macaroon::Subject};
 
 /// Why a caveat does not allow an access. The sentence may be shown to the bearer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,9 +20,9 @@ pub enum Uncleared {
     UsesWithoutEnd,
     #[error("the token holds a restriction (tag {tag}) that this index has not switched on")]
     NotOffered { tag: u8 },
-    #[error("the token expired at {expires_at} (Unix time), and now it is {now}")]
+    #[error("the token expired at {}, and now it is {}", second(.expires_at), second(.now))]
     Expired { expires_at: i64, now: i64 },
-    #[error("the token is not valid before {not_before} (Unix time), and now it is {now}")]
+    #[error("the token is not valid before {}, and now it is {}", second(.not_before), second(.now))]
     NotYetValid { not_before: i64, now: i64 },
     #[error("the token is for {allowed}, and this is for {found}")]
     Project { allowed: String, found: String },
@@ -192,6 +192,11 @@ fn listed(what: &str, items: &[Cow<'_, str>]) -> String {
         count if count > SHOWN => format!("the {what}s {shown} and {} more", count - SHOWN),
         _ => format!("the {what}{plural} {shown}"),
     }
+}
+
+/// A Unix second, for people.
+fn second(second: &i64) -> Timestamp {
+    Timestamp::from_seconds(*second)
 }
 
 /// In quotation marks, cut, and without control characters.
