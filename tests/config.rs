@@ -481,3 +481,36 @@ fn mistakes_of_the_file_and_of_the_keyring_come_together() {
         ]
     );
 }
+
+#[test]
+fn a_ca_file_holds_certificates_that_can_be_trusted() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let own = rcgen::CertificateParams::default().self_signed(&key).unwrap().pem();
+    let garbled = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for (name, content, expected) in [
+        ("one", own.clone(), None),
+        ("two, with words between", format!("{own}\nThe next one:\n{own}"), None),
+        ("a key beside it", format!("{}{own}", key.serialize_pem()), None),
+        ("nothing", String::new(), Some("holds no PEM certificate")),
+        ("a key alone", key.serialize_pem(), Some("holds no PEM certificate")),
+        ("the end is missing", own[..own.len() / 2].to_owned(), Some("is not well-formed PEM")),
+        (
+            "no certificate inside",
+            format!("{own}{garbled}"),
+            Some("holds a certificate that can't be used as an authority"),
+        ),
+    ] {
+        let path = folder.path().join("ca.pem");
+        fs::write(&path, content).unwrap();
+        let text = WHOLE.replace("max_stale = \"20m\"", &format!("ca_file = {path:?}"));
+        match expected {
+            None => assert_eq!(read(&text, &[]).unwrap().issuers[1].ca_file, Some(path), "{name}"),
+            Some(sentence) => {
+                let expected =
+                    format!("issuers[1].ca_file: names {}, which {sentence}", path.display());
+                assert_eq!(mistakes(&text, &[]), [expected], "{name}");
+            }
+        }
+    }
+}

@@ -19,6 +19,7 @@ use url::{Host, Url};
 
 use crate::oidc::{Algorithm, Issuer, Provider};
 
+use super::certificates::certificates;
 use super::reader::{Found, Read, Section, boolean, one_of, printable, string, time};
 
 /// Longest issuer URL, in bytes. The longest in use have fewer than 100.
@@ -67,7 +68,7 @@ pub(super) fn read(root: &mut Section<'_>) -> Issuers {
         let algorithms = algorithms(&mut section);
         let enabled = section.or("enabled", true, boolean);
         let path = section.path_reader();
-        let ca_file = section.optional("ca_file", |found| readable(path(found)?));
+        let ca_file = section.optional("ca_file", |found| certificates(readable(path(found)?)?));
         let jwks_hosts = section.list("jwks_hosts", jwks_host).unwrap_or_default();
         let max_stale = section.or("max_stale", HOUR, time(max_stale.clone()));
         if let Some(url) = &declared
