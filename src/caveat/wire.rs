@@ -348,8 +348,8 @@ impl<'de> Deserialize<'de> for IgnoredClaims {
     }
 }
 
-/// Any value whose objects have no key twice, however deep. Nesting is bounded
-/// by `serde_json`.
+/// Any value whose objects have no key twice and whose numbers lie within 64
+/// bits, however deep. Nesting is bounded by `serde_json`.
 struct IgnoredValue;
 
 impl<'de> Deserialize<'de> for IgnoredValue {
@@ -377,12 +377,17 @@ impl<'de> Visitor<'de> for IgnoredValue {
         Ok(self)
     }
 
-    fn visit_u64<E: de::Error>(self, _: u64) -> Result<Self, E> {
-        Ok(self)
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Self, E> {
+        i64::try_from(number).map(|_| self).map_err(|_| E::custom("a number beyond 64 bits"))
     }
 
-    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Self, E> {
-        Ok(self)
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Self, E> {
+        // An integer beyond 64 bits comes as this too, rounded to the bound at least.
+        if number.abs() < 2_f64.powi(63) {
+            Ok(self)
+        } else {
+            Err(E::custom("a number beyond 64 bits"))
+        }
     }
 
     fn visit_str<E: de::Error>(self, _: &str) -> Result<Self, E> {
