@@ -8,7 +8,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ipnet::IpNet;
 use pep440_rs::Version;
 
-use super::{Action, Caveat, Texts, clear::hex};
+use super::{Action, Caveat, Texts, hex};
 use crate::{macaroon::Subject, publisher::ProjectName};
 
 /// Why a caveat can't be had.
