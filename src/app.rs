@@ -141,8 +141,8 @@ impl Server {
 
         let (phase, phases) = watch::channel(Phase::Serving);
         let (health, health_server) = tonic_health::server::health_reporter();
-        let server = TokenServer::new(Arc::clone(&service), Arc::new(parts::callers(config)));
-        let routes = grpc::routes(server, health_server)?;
+        let server = TokenServer::new(Arc::clone(&service));
+        let routes = grpc::routes(server, parts::callers(config), health_server)?;
         let (gate_bounds, connection_bounds) = parts::bounds(&config.server);
         let gate = Gate::new(routes, gate_bounds, gate::places(gate_bounds));
         let places = transport::places(connection_bounds);

@@ -1,7 +1,7 @@
 //! Time as a value. The kernel never asks what time it is: `now` comes in as an
 //! argument, always of this type.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 const MICROS: i64 = 1_000_000;
 
@@ -58,6 +58,17 @@ impl Timestamp {
     }
 }
 
+impl fmt::Display for Timestamp {
+    /// For people, to the second: `2026-11-21 23:07:49 UTC`. What no calendar has
+    /// stays a number.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_second(self.seconds()) {
+            Ok(moment) => write!(f, "{}", moment.strftime("%Y-%m-%d %H:%M:%S UTC")),
+            Err(_) => write!(f, "Unix second {}", self.seconds()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +85,17 @@ mod tests {
         ] {
             let moment = Timestamp::from_micros(micros);
             assert_eq!((moment.seconds(), moment.seconds_ceil()), (down, up), "{micros} µs");
+        }
+    }
+
+    #[test]
+    fn moments_are_shown_as_dates_and_what_no_calendar_has_as_a_number() {
+        for (second, shown) in [
+            (1_795_302_469, "2026-11-21 23:07:49 UTC"),
+            (-1, "1969-12-31 23:59:59 UTC"),
+            (i64::MAX, "Unix second 9223372036854"),
+        ] {
+            assert_eq!(Timestamp::from_seconds(second).to_string(), shown);
         }
     }
 

@@ -105,7 +105,7 @@ pub enum GrantRefused {
     #[error("\"single-use-token\" and \"multi-use-token\" contradict each other")]
     FeaturesContradict,
     /// Out of bounds.
-    #[error("the lifetime must lie between {} and {}", shown(.min), longest(.max))]
+    #[error("the lifetime must {}", bounds(.min, .max))]
     Lifetime {
         /// The shortest.
         min: Duration,
@@ -322,10 +322,14 @@ fn listed(
 fn no_project(wanted: &[String]) -> String {
     match wanted {
         [] => "the publisher is registered to no project".to_owned(),
-        [one] => format!("the publisher is not registered to the project \"{one}\""),
-        [first, rest @ ..] => {
-            format!("the publisher is registered to none of \"{first}\" and {} more", rest.len())
+        [one] => {
+            format!("the publisher is not registered to the project \"{}\"", shortened(one))
         }
+        [first, rest @ ..] => format!(
+            "the publisher is registered to none of \"{}\" and {} more",
+            shortened(first),
+            rest.len()
+        ),
     }
 }
 
@@ -337,10 +341,15 @@ fn shown(lifetime: &Duration) -> String {
     }
 }
 
-fn longest(lifetime: &Option<Duration>) -> String {
-    lifetime.as_ref().map_or_else(|| "any length".to_owned(), shown)
+fn bounds(min: &Duration, max: &Option<Duration>) -> String {
+    match max {
+        None => format!("be at least {}", shown(min)),
+        Some(max) if min == max => format!("be exactly {}", shown(max)),
+        Some(max) => format!("lie between {} and {}", shown(min), shown(max)),
+    }
 }
 
+/// Names come from strangers; real ones are shorter.
 fn shortened(name: &str) -> String {
     name.chars().filter(|one| !one.is_control()).take(64).collect()
 }

@@ -3,8 +3,11 @@
 //! Libraries below us see what must never be logged (a call's headers hold the
 //! caller's token), so at their finest levels they are left out whatever the
 //! filter says, unless it names them.
+//!
+//! A panic is logged as an event too, by its place alone: its message may quote
+//! the very text on which the code failed.
 
-use std::io;
+use std::{io, panic};
 
 use anstream::{AutoStream, ColorChoice};
 use tracing_subscriber::{EnvFilter, fmt, util::TryInitError};
@@ -25,7 +28,13 @@ pub fn start(config: &LogConfig) -> Result<(), TryInitError> {
     match config.format {
         LogFormat::Text => lines.finish().try_init(),
         LogFormat::Json => lines.json().finish().try_init(),
-    }
+    }?;
+    panic::set_hook(Box::new(|panicked| {
+        let place = panicked.location().map(tracing::field::display);
+        let thread = std::thread::current();
+        tracing::error!(place, thread = thread.name(), "a defect: the code panicked here");
+    }));
+    Ok(())
 }
 
 /// The configured filter, with every carrier held at `info` that it doesn't name.

@@ -46,6 +46,7 @@ const PURE_VENDORS: &[&str] = &[
     "hkdf",
     "hmac",
     "ipnet",
+    "jiff",
     "jsonwebtoken", // in one file: see CONFINED
     "pep440_rs",
     "serde",
@@ -182,8 +183,8 @@ const CONFINED: &[Confined] = &[
     },
     Confined {
         what: "jiff",
-        to: &["cli/", "demo/"],
-        why: "dates are for people; the rest of the house has clock::Timestamp",
+        to: &["clock.rs", "cli/", "demo/"],
+        why: "dates are for people: clock::Timestamp shows one, and commands read them",
     },
     Confined { what: "toml", to: &["config/"], why: "TOML ends in config/" },
     Confined {

@@ -8,7 +8,11 @@ use crate::{
     clock::Timestamp,
     config::{Callers, Config, IndexConfig, IssuerConfig, ServerConfig, StoreConfig},
     grant::GrantPolicy,
-    grpc::{CallerTokens, gate::GateBounds, transport::ConnectionBounds},
+    grpc::{
+        CallerTokens,
+        gate::GateBounds,
+        transport::{self, ConnectionBounds},
+    },
     keysets::{IssuerKeys, KeySetCache, Timing},
     macaroon::Keyring,
     oidc::Issuer,
@@ -133,6 +137,9 @@ pub(super) fn bounds(config: &ServerConfig) -> (GateBounds, ConnectionBounds) {
             max_connections: config.max_connections,
             max_age: config.max_connection_age,
             age_grace: config.connection_age_grace,
+            preface_timeout: transport::PREFACE_TIMEOUT,
+            keepalive_interval: transport::KEEPALIVE_INTERVAL,
+            keepalive_timeout: transport::KEEPALIVE_TIMEOUT,
         },
     )
 }

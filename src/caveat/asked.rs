@@ -5,10 +5,10 @@
 use std::{borrow::Cow, str::FromStr};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use pep440_rs::Version;
 
-use super::{Action, Caveat, Texts, hex};
+use super::{Action, Caveat, MAX_FILENAME_BYTES, Texts, clear::quoted, hex};
 use crate::{macaroon::Subject, publisher::ProjectName};
 
 /// Why a caveat can't be had.
@@ -21,19 +21,19 @@ pub enum Unaskable {
     NeverValid { not_before: i64, expires_at: i64 },
     #[error("a use count of 0 would allow nothing")]
     NoUses,
-    #[error("\"{0}\" is not a project name (PEP 508)")]
+    #[error("{} is not a project name (PEP 508)", quoted(.0))]
     ProjectName(String),
     #[error("an id is 1 to 128 characters of printable ASCII")]
     Id,
-    #[error("\"{0}\" is not a version (PEP 440)")]
+    #[error("{} is not a version (PEP 440)", quoted(.0))]
     Version(String),
-    #[error("\"{0}\" is not a file name")]
+    #[error("{} is not a file name", quoted(.0))]
     Filename(String),
     #[error("a SHA-256 has 32 bytes, and this has {0}")]
     Digest(usize),
-    #[error("\"{0}\" is not an IPv4 or IPv6 network in CIDR form")]
+    #[error("{} is not an IPv4 or IPv6 network in CIDR form", quoted(.0))]
     Network(String),
-    #[error("\"{0}\" is not an action: 1 to 64 characters out of a-z, 0-9, \"_\" and \"-\"")]
+    #[error("{} is not an action: 1 to 64 characters out of a-z, 0-9, \"_\" and \"-\"", quoted(.0))]
     Action(String),
 }
 
@@ -91,7 +91,8 @@ impl Caveat<'static> {
     /// Asks for files, by name.
     pub fn filenames<'f>(names: impl IntoIterator<Item = &'f str>) -> Result<Self, Unaskable> {
         texts(names, |name| {
-            if name.is_empty() || name.contains(['/', '\\']) || name.contains(char::is_control) {
+            let odd = name.contains(['/', '\\']) || name.contains(char::is_control);
+            if odd || !(1..=MAX_FILENAME_BYTES).contains(&name.len()) {
                 Err(Unaskable::Filename(name.to_owned()))
             } else {
                 Ok(name.to_owned())
@@ -112,12 +113,13 @@ impl Caveat<'static> {
         not_empty(digests).map(Self::Digests)
     }
 
-    /// Asks for client networks. Bits beyond the prefix are cleared.
+    /// Asks for client networks. Bits beyond the prefix are cleared, and IPv4 in
+    /// its IPv6 form becomes IPv4, as a client's address does.
     pub fn client_networks<'n>(
         networks: impl IntoIterator<Item = &'n str>,
     ) -> Result<Self, Unaskable> {
         texts(networks, |network| match network.parse::<IpNet>() {
-            Ok(network) => Ok(network.trunc().to_string()),
+            Ok(network) => Ok(canonical(network.trunc()).to_string()),
             Err(_) => Err(Unaskable::Network(network.to_owned())),
         })
         .map(Self::ClientNetworks)
@@ -150,6 +152,21 @@ pub fn finish(mut caveats: Vec<Caveat<'static>>, random: &[u8; 16]) -> Vec<Cavea
     }
     caveats
 }
+
+fn canonical(network: IpNet) -> IpNet {
+    let own = match network {
+        IpNet::V4(_) => None,
+        IpNet::V6(mapped) => mapped
+            .prefix_len()
+            .checked_sub(MAPPED_PREFIX_BITS)
+            .zip(mapped.addr().to_ipv4_mapped())
+            .and_then(|(bits, address)| Ipv4Net::new(address, bits).ok()),
+    };
+    own.map_or(network, IpNet::V4)
+}
+
+/// `::ffff:0:0/96` is IPv4 (RFC 4291, section 2.5.5.2).
+const MAPPED_PREFIX_BITS: u8 = 96;
 
 fn texts<'t>(
     items: impl IntoIterator<Item = &'t str>,

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use pep440_rs::Version;
 
 use super::{Access, Caveat};
-use crate::macaroon::Subject;
+use crate::{clock::Timestamp, macaroon::Subject};
 
 /// Why a caveat does not allow an access. The sentence may be shown to the bearer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -14,21 +14,23 @@ use crate::macaroon::Subject;
 pub enum Uncleared {
     #[error("the token holds a restriction that this service cannot read")]
     Unreadable,
-    #[error("the token limits its uses without an expiration before that limit, which it needs")]
+    #[error(
+        "the token limits its uses, and the expiration that must stand before that limit is missing"
+    )]
     UsesWithoutEnd,
     #[error("the token holds a restriction (tag {tag}) that this index has not switched on")]
     NotOffered { tag: u8 },
-    #[error("the token expired at {expires_at} (Unix time), and now it is {now}")]
+    #[error("the token expired at {}, and now it is {}", second(.expires_at), second(.now))]
     Expired { expires_at: i64, now: i64 },
-    #[error("the token is not valid before {not_before} (Unix time), and now it is {now}")]
+    #[error("the token is not valid before {}, and now it is {}", second(.not_before), second(.now))]
     NotYetValid { not_before: i64, now: i64 },
     #[error("the token is for {allowed}, and this is for {found}")]
     Project { allowed: String, found: String },
-    #[error("the token is for another user than the one it was minted for")]
+    #[error("the token was narrowed to another user than the one it was minted for")]
     User,
-    #[error("the token is for a user, and was minted for a publisher")]
+    #[error("the token was narrowed to a user, and was minted for a publisher")]
     SubjectNotUser,
-    #[error("the token is for another publisher than the one it was minted for")]
+    #[error("the token was narrowed to another publisher than the one it was minted for")]
     Publisher,
     #[error("the token's publisher can only act on a project, and this concerns none")]
     PublisherWithoutProject,
@@ -192,7 +194,13 @@ fn listed(what: &str, items: &[Cow<'_, str>]) -> String {
     }
 }
 
-fn quoted(text: &str) -> String {
+/// A Unix second, for people.
+fn second(second: &i64) -> Timestamp {
+    Timestamp::from_seconds(*second)
+}
+
+/// In quotation marks, cut, and without control characters.
+pub(super) fn quoted(text: &str) -> String {
     let mut shown: String = text
         .chars()
         .take(SHOWN_CHARACTERS)

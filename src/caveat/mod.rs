@@ -29,6 +29,9 @@ pub use clear::{Uncleared, clear};
 pub use judge::{Denial, Judgement, ReadCaveat, UseWanted, judge};
 pub use wire::{Unreadable, read};
 
+/// A file name is at most so long: what file systems take.
+pub const MAX_FILENAME_BYTES: usize = 255;
+
 /// Names, ids, versions…: borrowed from the token wherever they can be.
 pub type Texts<'a> = Vec<Cow<'a, str>>;
 

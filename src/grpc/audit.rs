@@ -81,6 +81,19 @@ pub fn refused(call: &Call<'_>, refusal: &Refusal) {
     );
 }
 
+/// Tells of a call whose caller did not prove itself. Nothing that it brought is
+/// told but the method that the contract knows.
+pub fn stranger(path: &str, refusal: &Refusal) {
+    let method = path.rsplit('/').next().unwrap_or_default();
+    let rpc = RPCS.into_iter().find(|rpc| *rpc == method).unwrap_or_default();
+    let client = Client::default();
+    let took = Duration::ZERO;
+    refused(&Call { rpc, caller: "", index: "", client: &client, took }, refusal);
+}
+
+/// The methods of the contract.
+const RPCS: [&str; 4] = ["Mint", "Verify", "Attenuate", "Revoke"];
+
 fn micros(took: Duration) -> u64 {
     u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
 }

@@ -1,11 +1,25 @@
-//! Who calls: a bearer token in the call's metadata, of which only the SHA-256
-//! is known here.
+//! Who calls: a bearer token in the call's headers, of which only the SHA-256 is
+//! known here.
+//!
+//! It is looked at before anything of the call's message is read: a stranger gets
+//! no byte of memory and learns nothing of what a good message would be.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    fmt,
+    future::{Ready, ready},
+    sync::Arc,
+    task::{Context, Poll},
+};
 
+use futures_util::future::Either;
+use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
 use sha2::{Digest as _, Sha256};
-use tonic::metadata::MetadataMap;
+use tonic::{body::Body, server::NamedService};
+use tower::Service;
 
+use super::{audit, status::status};
 use crate::service::{Caller, Reason, Refusal};
 
 /// The callers, by the SHA-256 of their tokens.
@@ -35,12 +49,12 @@ impl CallerTokens {
     ///
     /// The token is looked up by its hash, so that the time this takes tells
     /// nothing about the tokens that would have been right.
-    pub fn authenticate(&self, metadata: &MetadataMap) -> Result<Arc<Caller>, Refusal> {
+    pub fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
         let callers = match self {
             Self::Anonymous(caller) => return Ok(Arc::clone(caller)),
             Self::Known(callers) => callers,
         };
-        let mut values = metadata.get_all("authorization").iter();
+        let mut values = headers.get_all(AUTHORIZATION).iter();
         let (Some(value), None) = (values.next(), values.next()) else {
             return Err(unknown("the call must have one authorization header"));
         };
@@ -50,6 +64,62 @@ impl CallerTokens {
         let known = callers.get(&hash).map(Arc::clone);
         known.ok_or_else(|| unknown("the call's bearer token is that of no configured caller"))
     }
+}
+
+/// A service whose every call has a caller that proved itself.
+#[derive(Clone, Debug)]
+pub(super) struct Guarded<S> {
+    inner: S,
+    callers: Arc<CallerTokens>,
+}
+
+impl<S> Guarded<S> {
+    /// A guard in front of a service.
+    pub(super) fn new(inner: S, callers: Arc<CallerTokens>) -> Self {
+        Self { inner, callers }
+    }
+}
+
+/// What a guard leaves in a call's extensions: its caller, who proved itself.
+#[derive(Clone)]
+pub(super) struct Proven(Arc<Caller>);
+
+impl Proven {
+    /// The caller of a call that came through a guard; of another, nobody.
+    pub(super) fn caller<T>(call: &tonic::Request<T>) -> Result<Arc<Caller>, Refusal> {
+        let proven = call.extensions().get::<Self>().map(|proven| Arc::clone(&proven.0));
+        proven.ok_or_else(|| unknown("the call came past the guard"))
+    }
+}
+
+impl<S, B> Service<Request<B>> for Guarded<S>
+where
+    S: Service<Request<B>, Response = Response<Body>, Error = Infallible>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Either<S::Future, Ready<Result<Response<Body>, Infallible>>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        match self.callers.authenticate(request.headers()) {
+            Ok(caller) => {
+                request.extensions_mut().insert(Proven(caller));
+                Either::Left(self.inner.call(request))
+            }
+            Err(refusal) => {
+                audit::stranger(request.uri().path(), &refusal);
+                Either::Right(ready(Ok(status(refusal).into_http())))
+            }
+        }
+    }
+}
+
+impl<S: NamedService> NamedService for Guarded<S> {
+    const NAME: &'static str = S::NAME;
 }
 
 /// The token of `Bearer <token>`; the scheme has no case (RFC 9110).
@@ -89,11 +159,11 @@ mod tests {
             (&[], false),
             (&["Bearer right", "Bearer right"], false),
         ] {
-            let mut metadata = MetadataMap::new();
+            let mut headers = HeaderMap::new();
             for value in values {
-                metadata.append("authorization", value.parse().unwrap());
+                headers.append(AUTHORIZATION, value.parse().unwrap());
             }
-            let answer = known().authenticate(&metadata);
+            let answer = known().authenticate(&headers);
             assert_eq!(answer.is_ok(), proves, "{values:?}");
             if let Err(refusal) = answer {
                 assert_eq!(refusal.reason, Reason::CallerUnknown);
@@ -103,9 +173,9 @@ mod tests {
 
     #[test]
     fn without_configured_callers_everybody_is_the_anonymous_one() {
-        let mut metadata = MetadataMap::new();
-        metadata.append("authorization", "Basic whatever".parse().unwrap());
-        let caller = CallerTokens::anonymous().authenticate(&metadata).unwrap();
+        let mut headers = HeaderMap::new();
+        headers.append(AUTHORIZATION, "Basic whatever".parse().unwrap());
+        let caller = CallerTokens::anonymous().authenticate(&headers).unwrap();
         assert_eq!(caller.name, "anonymous");
     }
 }

@@ -9,6 +9,7 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use super::{
     CallerTokens, MAX_MESSAGE_BYTES,
     audit::{self, Call, Outcome},
+    callers::{Guarded, Proven},
     convert::{self, VerifyCredential},
     proto::{
         self,
@@ -18,24 +19,26 @@ use super::{
 };
 use crate::service::{Admitted, Caller, Client, Refusal, Right, Service, Verdict, VerifyAnswer};
 
-/// The service behind the contract's four calls.
+/// The service behind the contract's four calls. It serves no call that didn't
+/// come through a [`Guarded`].
 #[derive(Clone)]
 pub struct TokenServer {
     service: Arc<Service>,
-    callers: Arc<CallerTokens>,
 }
 
 impl TokenServer {
-    /// The service, for these callers.
-    pub fn new(service: Arc<Service>, callers: Arc<CallerTokens>) -> Self {
-        Self { service, callers }
+    /// The calls of a service.
+    pub fn new(service: Arc<Service>) -> Self {
+        Self { service }
     }
 }
 
-/// Everything that is served on the gRPC port: the contract, health, and
-/// reflection in the version that tools ask for and the one before it.
+/// Everything that is served on the gRPC port: the contract for those who prove
+/// themselves; health, and reflection in the version that tools ask for and the
+/// one before it, for everybody.
 pub fn routes(
     server: TokenServer,
+    callers: CallerTokens,
     health: HealthServer<impl Health>,
 ) -> Result<Routes, tonic_reflection::server::Error> {
     let reflection = || {
@@ -46,7 +49,7 @@ pub fn routes(
     let tokens = TokenServiceServer::new(server)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(usize::MAX);
-    Ok(Routes::new(tokens)
+    Ok(Routes::new(Guarded::new(tokens, Arc::new(callers)))
         .add_service(health)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
@@ -101,8 +104,7 @@ impl TokenServer {
         right: impl FnOnce(&Caller) -> Right,
         index: &str,
     ) -> Result<Admitted, Refusal> {
-        let caller = self.callers.authenticate(request.metadata())?;
-        let caller = told.caller.insert(caller);
+        let caller = told.caller.insert(Proven::caller(request)?);
         let admitted = self.service.admit(caller, right(caller), index)?;
         told.index.clone_from(&admitted.index().name);
         Ok(admitted)

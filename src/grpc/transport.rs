@@ -42,6 +42,13 @@ pub struct ConnectionBounds {
     pub max_age: Duration,
     /// How long after that its running calls may take.
     pub age_grace: Duration,
+    /// From the connection to the end of its preface; [`PREFACE_TIMEOUT`].
+    pub preface_timeout: Duration,
+    /// A peer that is silent for so long is asked whether it is still there
+    /// ([`KEEPALIVE_INTERVAL`])…
+    pub keepalive_interval: Duration,
+    /// …and gone if it doesn't answer for so long; [`KEEPALIVE_TIMEOUT`].
+    pub keepalive_timeout: Duration,
 }
 
 /// Streams of one connection at once. 100,000 on one connection cost a bare
@@ -59,17 +66,19 @@ const MAX_PENDING_RESETS: usize = 32;
 /// Bytes that wait to be sent on one connection.
 const MAX_SEND_BUFFER_BYTES: usize = 256 * 1024;
 
-/// From the connection to the end of its preface.
-const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
+/// What a slow network may need for 24 bytes; whoever needs longer doesn't speak
+/// HTTP/2, and holds a place.
+pub const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The 24 bytes that a client begins with (RFC 9113, section 3.4).
 const PREFACE_BYTES: usize = 24;
 
-/// A peer that is silent for so long is asked whether it is still there…
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
+/// Rarely enough to cost nothing, often enough to keep a firewall from forgetting
+/// the connection.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// …and gone if it doesn't answer for so long.
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Longer than any network that still works takes for an answer.
+pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The life of a server, as its connections see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,15 +116,10 @@ pub async fn serve<S>(
     S::Future: Send + 'static,
 {
     let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            biased;
-            _ = draining(&mut phase) => break,
-            Some(_) = connections.join_next(), if !connections.is_empty() => {}
-            (stream, place) = accept(&listener, &places) => {
-                connections.spawn(connection(stream, service.clone(), bounds, place, phase.clone()));
-            }
-        }
+    while let Some((stream, place)) = next(&listener, &places, &mut phase).await {
+        // Those that have ended are forgotten; there are never more than places.
+        while connections.try_join_next().is_some() {}
+        connections.spawn(connection(stream, service.clone(), bounds, place, phase.clone()));
     }
     drop(listener);
     let until = draining(&mut phase).await;
@@ -133,17 +137,31 @@ async fn draining(phase: &mut watch::Receiver<Phase>) -> Instant {
     }
 }
 
-/// The next connection, once there is a place for it.
-async fn accept(
+/// The next connection, once there is a place for it. None: there are no more.
+///
+/// The connection first, then its place: a loop that waits for connections must
+/// not hold a place, for a connection of another loop may wait for it.
+async fn next(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> (TcpStream, OwnedSemaphorePermit) {
+    phase: &mut watch::Receiver<Phase>,
+) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    let accepted = async {
+        let stream = accept(listener).await;
+        let place = Arc::clone(places).acquire_owned().await;
+        place.ok().map(|place| (stream, place))
+    };
+    tokio::select! {
+        biased;
+        _ = draining(phase) => None,
+        next = accepted => next,
+    }
+}
+
+async fn accept(listener: &TcpListener) -> TcpStream {
     loop {
-        let Ok(place) = Arc::clone(places).acquire_owned().await else {
-            return std::future::pending().await;
-        };
         match listener.accept().await {
-            Ok((stream, _)) => return (stream, place),
+            Ok((stream, _)) => return stream,
             Err(error) => {
                 // Out of file descriptors, most likely: others must end first.
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -180,9 +198,10 @@ async fn connection<S>(
     let (stream, received) = Counted::new(stream);
     let service =
         tower::util::MapRequest::new(service, |request: http::Request<_>| request.map(Body::new));
-    let mut connection =
-        pin!(builder().serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)));
-    let mut end = Ending::Preface(began + PREFACE_TIMEOUT);
+    let mut connection = pin!(
+        builder(bounds).serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
+    );
+    let mut end = Ending::Preface(began + bounds.preface_timeout.min(bounds.max_age));
     loop {
         tokio::select! {
             ended = connection.as_mut() => {
@@ -227,7 +246,7 @@ impl Ending {
     }
 }
 
-fn builder() -> http2::Builder<TokioExecutor> {
+fn builder(bounds: ConnectionBounds) -> http2::Builder<TokioExecutor> {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
@@ -236,8 +255,8 @@ fn builder() -> http2::Builder<TokioExecutor> {
         .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
         .max_local_error_reset_streams(MAX_PENDING_RESETS)
         .max_send_buf_size(MAX_SEND_BUFFER_BYTES)
-        .keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT);
+        .keep_alive_interval(bounds.keepalive_interval)
+        .keep_alive_timeout(bounds.keepalive_timeout);
     builder
 }
 

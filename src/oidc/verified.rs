@@ -46,7 +46,10 @@ pub struct Claims<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClaimsRefused {
     /// Its time is over, leeway included.
-    #[error("the ID token expired: its \"exp\" is {expires_at}, and it is {now} (Unix seconds)")]
+    #[error(
+        "the ID token expired: its \"exp\" is {}, and it is {}",
+        second(.expires_at), second(.now)
+    )]
     Expired {
         /// `exp`, in Unix seconds.
         expires_at: i64,
@@ -55,7 +58,8 @@ pub enum ClaimsRefused {
     },
     /// Its time has not come, leeway included.
     #[error(
-        "the ID token is not valid yet: its {claim:?} is {valid_from}, and it is {now} (Unix seconds)"
+        "the ID token is not valid yet: its {claim:?} is {}, and it is {}",
+        second(.valid_from), second(.now)
     )]
     NotYetValid {
         /// `nbf` or `iat`.
@@ -322,6 +326,11 @@ impl fmt::Debug for Claims<'_> {
 
 const fn fault(claim: &'static str, problem: ClaimProblem) -> ClaimFault {
     ClaimFault { claim, problem }
+}
+
+/// A Unix second, for people.
+fn second(second: &i64) -> Timestamp {
+    Timestamp::from_seconds(*second)
 }
 
 #[cfg(test)]

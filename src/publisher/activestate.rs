@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use crate::oidc::Claims;
 
-use super::{Difference, Identity, NoPublisher, ProviderIdentity, Specificity, equal};
+use super::{Comparison, Difference, Identity, NoPublisher, ProviderIdentity, Specificity};
 
 /// The one builder of the platform that publishes to Python indexes.
 const BUILDER: &str = "pypi-publisher";
@@ -53,12 +53,16 @@ impl ProviderIdentity for ActiveState {
         })
     }
 
-    fn compare<'a>(&'a self, facts: &'a Facts<'_>) -> Result<Specificity, Difference<'a>> {
-        equal("organization", &self.organization, Some(facts.organization))?;
-        equal("project", &self.project, Some(facts.project))?;
-        equal("actor_id", &self.actor_id, Some(facts.actor_id))?;
-        equal("builder", BUILDER, Some(facts.builder))?;
-        self.compare_subject(facts.subject)?;
+    fn compare<'a>(
+        &'a self,
+        facts: &'a Facts<'_>,
+        claims: &mut Comparison,
+    ) -> Result<Specificity, Difference<'a>> {
+        claims.equal("organization", &self.organization, Some(facts.organization))?;
+        claims.equal("project", &self.project, Some(facts.project))?;
+        claims.equal("actor_id", &self.actor_id, Some(facts.actor_id))?;
+        claims.equal("builder", BUILDER, Some(facts.builder))?;
+        claims.held(self.compare_subject(facts.subject))?;
         Ok(Specificity::of("", &[]))
     }
 }

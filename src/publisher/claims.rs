@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use crate::oidc::{ClaimValue, Claims};
 
-use super::{Difference, Identity, NoPublisher, ProviderIdentity, Specificity};
+use super::{Comparison, Difference, Identity, NoPublisher, ProviderIdentity, Specificity};
 
 /// A longer glob matches nothing. The time to match grows with the product of
 /// its length and the claim's.
@@ -61,13 +61,17 @@ impl ProviderIdentity for ClaimPolicy {
         Ok(*claims)
     }
 
-    fn compare<'a>(&'a self, claims: &'a Claims<'_>) -> Result<Specificity, Difference<'a>> {
+    fn compare<'a>(
+        &'a self,
+        facts: &'a Claims<'_>,
+        claims: &mut Comparison,
+    ) -> Result<Specificity, Difference<'a>> {
         if self.rules.is_empty() {
             let nothing = "(a policy without rules matches nothing)";
-            return Err(Difference::new("iss", nothing, Some(&claims.issuer().url)));
+            return Err(Difference::new("iss", nothing, Some(&facts.issuer().url)));
         }
         for rule in &self.rules {
-            rule.compare(claims.value(&rule.claim))?;
+            claims.held(rule.compare(facts.value(&rule.claim)))?;
         }
         Ok(Specificity { environments: 0, others: self.rules.len() })
     }

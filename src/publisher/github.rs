@@ -10,8 +10,8 @@ use std::borrow::Cow;
 use crate::oidc::Claims;
 
 use super::{
-    Difference, Identity, NoPublisher, ProviderIdentity, Revisions, Specificity, after_path, equal,
-    equal_if_pinned, equal_ignoring_case, equal_path, is_workflow_file,
+    Comparison, Difference, Identity, NoPublisher, ProviderIdentity, Revisions, Specificity,
+    after_path, equal_path, is_workflow_file,
 };
 
 /// Events whose jobs hold the repository's rights while strangers choose what
@@ -80,15 +80,19 @@ impl ProviderIdentity for GitHub {
         Ok(facts)
     }
 
-    fn compare<'a>(&'a self, facts: &'a Facts<'_>) -> Result<Specificity, Difference<'a>> {
+    fn compare<'a>(
+        &'a self,
+        facts: &'a Facts<'_>,
+        claims: &mut Comparison,
+    ) -> Result<Specificity, Difference<'a>> {
         let (owner, name) = (&self.repository_owner, &self.repository_name);
-        equal_path("repository", owner, name, facts.repository)?;
-        equal_ignoring_case("repository_owner", owner, Some(facts.owner))?;
-        equal("repository_owner_id", &self.repository_owner_id, Some(facts.owner_id))?;
-        equal_if_pinned("repository_id", &self.repository_id, facts.repository_id)?;
-        self.compare_workflow(facts)?;
+        claims.held(equal_path("repository", owner, name, facts.repository))?;
+        claims.equal_ignoring_case("repository_owner", owner, Some(facts.owner))?;
+        claims.equal("repository_owner_id", &self.repository_owner_id, Some(facts.owner_id))?;
+        claims.equal_if_pinned("repository_id", &self.repository_id, facts.repository_id)?;
+        claims.held(self.compare_workflow(facts))?;
         if !self.environment.is_empty() {
-            equal_ignoring_case("environment", &self.environment, facts.environment)?;
+            claims.equal_ignoring_case("environment", &self.environment, facts.environment)?;
         }
         Ok(Specificity::of(&self.environment, &[&self.repository_id]))
     }

@@ -9,8 +9,8 @@ use std::borrow::Cow;
 use crate::oidc::Claims;
 
 use super::{
-    Difference, Identity, NoPublisher, ProviderIdentity, Revisions, Specificity, after_path, equal,
-    equal_if_pinned, equal_path, is_workflow_file,
+    Comparison, Difference, Identity, NoPublisher, ProviderIdentity, Revisions, Specificity,
+    after_path, equal_path, is_workflow_file,
 };
 
 /// A pipeline of a GitLab project. Namespace and project are compared without
@@ -67,14 +67,17 @@ impl ProviderIdentity for GitLab {
         })
     }
 
-    fn compare<'a>(&'a self, facts: &'a Facts<'_>) -> Result<Specificity, Difference<'a>> {
-        equal_path("project_path", &self.namespace, &self.project, facts.project_path)?;
-        equal_if_pinned("namespace_id", &self.namespace_id, facts.namespace_id)?;
-        equal_if_pinned("project_id", &self.project_id, facts.project_id)?;
-        self.compare_pipeline(facts)?;
-        if !self.environment.is_empty() {
-            equal("environment", &self.environment, facts.environment)?;
-        }
+    fn compare<'a>(
+        &'a self,
+        facts: &'a Facts<'_>,
+        claims: &mut Comparison,
+    ) -> Result<Specificity, Difference<'a>> {
+        let (namespace, project) = (&self.namespace, &self.project);
+        claims.held(equal_path("project_path", namespace, project, facts.project_path))?;
+        claims.equal_if_pinned("namespace_id", &self.namespace_id, facts.namespace_id)?;
+        claims.equal_if_pinned("project_id", &self.project_id, facts.project_id)?;
+        claims.held(self.compare_pipeline(facts))?;
+        claims.equal_if_pinned("environment", &self.environment, facts.environment)?;
         Ok(Specificity::of(&self.environment, &[&self.namespace_id, &self.project_id]))
     }
 }

@@ -4,9 +4,7 @@
 
 use crate::oidc::Claims;
 
-use super::{
-    Difference, Identity, NoPublisher, ProviderIdentity, Specificity, equal, equal_if_pinned,
-};
+use super::{Comparison, Difference, Identity, NoPublisher, ProviderIdentity, Specificity};
 
 /// A Google service account, compared exactly.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,10 +44,14 @@ impl ProviderIdentity for Google {
         })
     }
 
-    fn compare<'a>(&'a self, facts: &'a Facts<'_>) -> Result<Specificity, Difference<'a>> {
-        equal("email", &self.email, Some(facts.email))?;
-        equal("email_verified", "true", Some(facts.email_verified))?;
-        equal_if_pinned("sub", &self.subject, facts.subject)?;
+    fn compare<'a>(
+        &'a self,
+        facts: &'a Facts<'_>,
+        claims: &mut Comparison,
+    ) -> Result<Specificity, Difference<'a>> {
+        claims.equal("email", &self.email, Some(facts.email))?;
+        claims.equal("email_verified", "true", Some(facts.email_verified))?;
+        claims.equal_if_pinned("sub", &self.subject, facts.subject)?;
         Ok(Specificity::of("", &[&self.subject]))
     }
 }

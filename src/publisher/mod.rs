@@ -16,7 +16,7 @@ mod gitlab;
 mod google;
 mod project_name;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use crate::oidc::{ClaimFault, Claims, Issuer, Provider};
 
@@ -30,6 +30,9 @@ pub use project_name::{ProjectName, ProjectNameInvalid};
 /// How much of a claim is repeated in a mismatch. Real ones are shorter, and an
 /// answer may hold a mismatch for each of 256 candidates.
 const SHOWN_CHARS: usize = 512;
+
+/// How much of one is repeated in a sentence, which has two and must end.
+const TOLD_CHARS: usize = 256;
 
 /// A project of an index.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,16 +102,13 @@ pub enum NoPublisher {
         /// The event's name.
         event: String,
     },
-    /// No candidate matches. At least one mismatch.
-    #[error("none of the registered publishers matches the ID token")]
+    /// No candidate matches. At least one mismatch, in the order of the candidates.
+    #[error("{}", not_found(.0))]
     NotFound(Vec<Mismatch>),
 }
 
 /// The first claim in which a candidate differs from an ID token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "publisher {publisher_id:?}: the claim {claim:?} must be {expected:?}, and the ID token has {found:?}"
-)]
 pub struct Mismatch {
     /// The candidate's id. Empty where there was no candidate.
     pub publisher_id: String,
@@ -118,6 +118,53 @@ pub struct Mismatch {
     pub expected: String,
     /// What the ID token says; cut where it is very long.
     pub found: String,
+    /// How many claims were right before this one.
+    pub right: usize,
+}
+
+impl Mismatch {
+    /// The one whose candidate got furthest: most likely the one that was meant.
+    /// Of equal ones the first.
+    pub fn closest(mismatches: &[Self]) -> Option<&Self> {
+        // Of several greatest `max_by_key` takes the last.
+        mismatches.iter().rev().max_by_key(|mismatch| mismatch.right)
+    }
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.publisher_id.is_empty() {
+            let issuer = cut(&self.found, TOLD_CHARS);
+            return write!(f, "no publisher is registered for ID tokens of {issuer:?}");
+        }
+        write!(f, "publisher {:?}: {}", self.publisher_id, self.difference())
+    }
+}
+
+impl Mismatch {
+    fn difference(&self) -> String {
+        let (claim, expected) = (&self.claim, cut(&self.expected, TOLD_CHARS));
+        let found = cut(&self.found, TOLD_CHARS);
+        format!("the claim {claim:?} must be {expected:?}, and the ID token has {found:?}")
+    }
+}
+
+fn not_found(mismatches: &[Mismatch]) -> String {
+    match (mismatches, Mismatch::closest(mismatches)) {
+        (_, None) => "no registered publisher matches the ID token".to_owned(),
+        ([only], Some(_)) if only.publisher_id.is_empty() => only.to_string(),
+        ([only], Some(_)) => {
+            let (id, difference) = (&only.publisher_id, only.difference());
+            format!("the registered publisher {id:?} does not match the ID token: {difference}")
+        }
+        (several, Some(closest)) => {
+            let count = several.len();
+            format!(
+                "none of the {count} registered publishers matches the ID token; the closest is \
+                 {closest}"
+            )
+        }
+    }
 }
 
 /// The most specific of the candidates that match; of equally specific ones
@@ -151,8 +198,19 @@ trait ProviderIdentity: Sized + 'static {
     /// Reads the claims that this provider promises.
     fn read<'c>(claims: &Claims<'c>) -> Result<Self::Facts<'c>, NoPublisher>;
 
-    /// Whether this identity is the one that the facts are about.
-    fn compare<'a>(&'a self, facts: &'a Self::Facts<'_>) -> Result<Specificity, Difference<'a>>;
+    /// Whether this identity is the one that the facts are about, claim by claim.
+    fn compare<'a>(
+        &'a self,
+        facts: &'a Self::Facts<'_>,
+        claims: &mut Comparison,
+    ) -> Result<Specificity, Difference<'a>>;
+}
+
+/// Holds one claim after the other against what is registered, and counts those
+/// that were right.
+#[derive(Debug, Default)]
+struct Comparison {
+    right: usize,
 }
 
 /// How much a publisher asks for beyond what each must. Compared in this order.
@@ -188,19 +246,23 @@ fn most_specific<'p, I: ProviderIdentity>(
     let mut best: Option<(&'p Publisher, Specificity)> = None;
     let mut differences = Vec::new();
     for candidate in candidates {
-        match compare::<I>(candidate, claims.issuer(), &facts) {
+        let mut comparison = Comparison::default();
+        match compare::<I>(candidate, claims.issuer(), &facts, &mut comparison) {
             Ok(specificity) if best.is_none_or(|(_, so_far)| specificity > so_far) => {
                 best = Some((candidate, specificity));
             }
             Ok(_) => {}
-            Err(difference) => differences.push((candidate, difference)),
+            Err(difference) => differences.push((candidate, difference, comparison.right)),
         }
     }
     match best {
         Some((publisher, _)) => Ok(publisher),
         None if candidates.is_empty() => Err(no_candidate(claims.issuer())),
         None => Err(NoPublisher::NotFound(
-            differences.into_iter().map(|(candidate, found)| found.of(candidate)).collect(),
+            differences
+                .into_iter()
+                .map(|(candidate, difference, right)| difference.of(candidate, right))
+                .collect(),
         )),
     }
 }
@@ -209,10 +271,14 @@ fn compare<'a, I: ProviderIdentity>(
     candidate: &'a Publisher,
     issuer: &'a Issuer,
     facts: &'a I::Facts<'_>,
+    claims: &mut Comparison,
 ) -> Result<Specificity, Difference<'a>> {
-    equal("iss", &candidate.issuer, Some(&issuer.url))?;
+    hold("iss", &candidate.issuer, Some(&issuer.url), |found| found == candidate.issuer)?;
     match I::of(&candidate.identity) {
-        Some(identity) => identity.compare(facts),
+        Some(identity) => {
+            claims.right += 1;
+            identity.compare(facts, claims)
+        }
         None => Err(Difference {
             claim: "iss",
             expected: Cow::Owned(format!(
@@ -235,6 +301,7 @@ fn no_candidate(issuer: &Issuer) -> NoPublisher {
         claim: "iss".to_owned(),
         expected: "(no publisher is registered)".to_owned(),
         found: issuer.url.clone(),
+        right: 0,
     }])
 }
 
@@ -258,42 +325,55 @@ impl<'a> Difference<'a> {
         Self { claim, expected: expected.into(), found: Cow::Borrowed(found) }
     }
 
-    fn of(self, candidate: &Publisher) -> Mismatch {
+    fn of(self, candidate: &Publisher, right: usize) -> Mismatch {
         Mismatch {
             publisher_id: candidate.id.clone(),
             claim: self.claim.to_owned(),
             expected: self.expected.into_owned(),
-            found: shown(&self.found),
+            found: cut(&self.found, SHOWN_CHARS),
+            right,
         }
     }
 }
 
-/// A claim that must be this text, and the text must not be empty: what an
-/// index left out must never match what an issuer left out.
-fn equal<'a>(
-    claim: &'a str,
-    expected: &'a str,
-    found: Option<&'a str>,
-) -> Result<(), Difference<'a>> {
-    hold(claim, expected, found, |found| found == expected)
-}
+impl Comparison {
+    /// A claim that must be this text, and the text must not be empty: what an
+    /// index left out must never match what an issuer left out.
+    fn equal<'a>(
+        &mut self,
+        claim: &'a str,
+        expected: &'a str,
+        found: Option<&'a str>,
+    ) -> Result<(), Difference<'a>> {
+        self.held(hold(claim, expected, found, |found| found == expected))
+    }
 
-/// The same but for ASCII case.
-fn equal_ignoring_case<'a>(
-    claim: &'a str,
-    expected: &'a str,
-    found: Option<&'a str>,
-) -> Result<(), Difference<'a>> {
-    hold(claim, expected, found, |found| found.eq_ignore_ascii_case(expected))
-}
+    /// The same but for ASCII case.
+    fn equal_ignoring_case<'a>(
+        &mut self,
+        claim: &'a str,
+        expected: &'a str,
+        found: Option<&'a str>,
+    ) -> Result<(), Difference<'a>> {
+        self.held(hold(claim, expected, found, |found| found.eq_ignore_ascii_case(expected)))
+    }
 
-/// The same where the text isn't empty; an empty one asks for nothing.
-fn equal_if_pinned<'a>(
-    claim: &'a str,
-    expected: &'a str,
-    found: Option<&'a str>,
-) -> Result<(), Difference<'a>> {
-    if expected.is_empty() { Ok(()) } else { equal(claim, expected, found) }
+    /// The same as [`Self::equal`] where the text isn't empty; an empty one asks
+    /// for nothing.
+    fn equal_if_pinned<'a>(
+        &mut self,
+        claim: &'a str,
+        expected: &'a str,
+        found: Option<&'a str>,
+    ) -> Result<(), Difference<'a>> {
+        if expected.is_empty() { Ok(()) } else { self.equal(claim, expected, found) }
+    }
+
+    /// A claim that was held by a rule of the provider's own.
+    fn held<'a>(&mut self, outcome: Result<(), Difference<'a>>) -> Result<(), Difference<'a>> {
+        self.right += usize::from(outcome.is_ok());
+        outcome
+    }
 }
 
 fn hold<'a>(
@@ -368,10 +448,10 @@ impl<'c> Revisions<'c> {
     }
 }
 
-fn shown(text: &str) -> String {
-    match text.char_indices().nth(SHOWN_CHARS) {
+fn cut(text: &str, chars: usize) -> String {
+    match text.char_indices().nth(chars) {
         None => text.to_owned(),
-        Some(_) => text.chars().take(SHOWN_CHARS).chain(['…']).collect(),
+        Some((end, _)) => text.get(..end).unwrap_or_default().to_owned() + "…",
     }
 }
 

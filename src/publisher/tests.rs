@@ -84,8 +84,11 @@ fn without_candidates_the_issuer_is_what_differs() {
             claim: "iss".to_owned(),
             expected: "(no publisher is registered)".to_owned(),
             found: "https://issuer.example".to_owned(),
+            right: 0,
         };
         let refused = found(&issuer, &claims, &[]).unwrap_err();
+        let sentence = "no publisher is registered for ID tokens of \"https://issuer.example\"";
+        assert_eq!((expected.to_string(), refused.to_string()), (sentence.into(), sentence.into()));
         assert_eq!(refused, NoPublisher::NotFound(vec![expected]), "{:?}", issuer.provider);
     }
 }
@@ -167,6 +170,84 @@ fn each_candidate_says_where_it_differs() {
         mismatches[0].to_string(),
         "publisher \"name\": the claim \"repository\" must be \"octo/other\", and the ID token has \"octo/repo\""
     );
+}
+
+#[test]
+fn the_candidate_that_got_furthest_is_the_closest_and_of_equal_ones_the_first() {
+    let (issuer, claims) = github::tests::issuer_and_claims();
+    let github = |id: &str, change: &dyn Fn(&mut GitHub)| {
+        let mut registered = github::tests::registered();
+        change(&mut registered);
+        candidate(id, &issuer, Identity::GitHub(registered))
+    };
+    let name = || github("name", &|own| own.repository_name = "other".into());
+    let owner = || github("owner", &|own| own.repository_owner_id = "0".into());
+    let file = || github("file", &|own| own.workflow_filename = "other.yml".into());
+    let place = || github("place", &|own| own.environment = "nowhere".into());
+    let kind = || candidate("kind", &issuer, Identity::Google(Google::default()));
+    let stranger = || Publisher { issuer: "https://gitlab.com".to_owned(), ..place() };
+    for (candidates, closest) in [
+        (vec![name()], "name"),
+        (vec![name(), owner(), file(), place()], "place"),
+        (vec![place(), file(), owner(), name()], "place"),
+        (vec![name(), file(), owner()], "file"),
+        (vec![file(), Publisher { id: "second".to_owned(), ..file() }], "file"),
+        (vec![kind(), stranger(), name()], "name"),
+        (vec![stranger(), kind()], "place"),
+    ] {
+        let Err(refused) = found(&issuer, &claims, &candidates) else {
+            panic!("none of them should match");
+        };
+        let NoPublisher::NotFound(mismatches) = &refused else { panic!("{refused}") };
+        assert_eq!(Mismatch::closest(mismatches).unwrap().publisher_id, closest);
+        let in_order: Vec<_> = mismatches.iter().map(|one| &one.publisher_id).collect();
+        assert_eq!(in_order, candidates.iter().map(|one| &one.id).collect::<Vec<_>>());
+        let told = refused.to_string();
+        assert!(told.contains(&format!("publisher {closest:?}")), "{told}");
+        let beginning = match candidates.len() {
+            1 => "the registered publisher \"name\" does not match the ID token: ".to_owned(),
+            count => format!("none of the {count} registered publishers matches the ID token; "),
+        };
+        assert!(told.starts_with(&beginning), "{told}");
+    }
+    assert_eq!(Mismatch::closest(&[]), None);
+}
+
+#[test]
+fn what_was_right_before_is_counted_and_what_was_not_asked_for_is_not() {
+    for (issuer, claims) in issuers() {
+        let named = |name: &str| ClaimRule {
+            claim: name.to_owned(),
+            condition: Condition::EqualsIgnoreCase("https://issuer.example".to_owned()),
+        };
+        // Each wrong in one claim.
+        let (identity, right) = match issuer.provider {
+            Provider::GitHub => {
+                let own = github::tests::registered();
+                (Identity::GitHub(GitHub { environment: "nowhere".into(), ..own }), 5)
+            }
+            // Of another instance, which its pipeline file says.
+            Provider::GitLab => (Identity::GitLab(gitlab::tests::registered()), 2),
+            Provider::Google => {
+                let own = google::tests::registered();
+                (Identity::Google(Google { subject: "nobody".into(), ..own }), 3)
+            }
+            Provider::ActiveState => {
+                let own = activestate::tests::registered();
+                (Identity::ActiveState(ActiveState { actor_id: "nobody".into(), ..own }), 3)
+            }
+            Provider::Claims => {
+                let rules = vec![named("iss"), named("ISS")];
+                (Identity::Claims(ClaimPolicy { rules }), 2)
+            }
+        };
+        let Err(NoPublisher::NotFound(mismatches)) =
+            found(&issuer, &claims, &[candidate("one", &issuer, identity)])
+        else {
+            panic!("it should not match");
+        };
+        assert_eq!(mismatches[0].right, right, "{mismatches:?}");
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::{
     caveat::{Unaskable, Uncleared},
     grant::GrantRefused,
-    macaroon::{Damage, TokenTooLarge, TokenUnreadable},
+    macaroon::{TokenTooLarge, TokenUnreadable},
     oidc::{ClaimFault, ClaimsRefused, IdTokenMalformed, SignatureRefused},
     ports::StoreFailure,
     publisher::NoPublisher,
@@ -170,7 +170,8 @@ pub enum Blame {
 pub struct Refusal {
     /// Why, for programs.
     pub reason: Reason,
-    /// Why, for people: one sentence without secrets, inner errors or addresses.
+    /// Why, for people: one sentence without secrets, inner errors or addresses,
+    /// of at most [`MAX_SENTENCE_BYTES`].
     pub message: String,
     /// The path of the request's field that is at fault, where one is.
     pub field: Option<String>,
@@ -178,10 +179,15 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
 }
 
+/// A longer sentence is cut. It may repeat what a stranger wrote, and it travels
+/// in a header, escaped, and up to twice more in the details beside it; clients
+/// take 16 KiB of headers, and one byte more ends the call without any reason.
+pub const MAX_SENTENCE_BYTES: usize = 1024;
+
 impl Refusal {
     /// For this reason, in this sentence.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), field: None, retry_after: None }
+        Self { reason, message: cut(message.into()), field: None, retry_after: None }
     }
 
     /// A field of the request is at fault.
@@ -207,6 +213,15 @@ impl Refusal {
     pub fn at(self, path: impl Into<String>) -> Self {
         Self { field: Some(path.into()), ..self }
     }
+}
+
+fn cut(sentence: String) -> String {
+    if sentence.len() <= MAX_SENTENCE_BYTES {
+        return sentence;
+    }
+    let room = MAX_SENTENCE_BYTES - '…'.len_utf8();
+    let end = |(start, character): (usize, char)| start + character.len_utf8() <= room;
+    sentence.char_indices().take_while(|one| end(*one)).map(|(_, one)| one).chain(['…']).collect()
 }
 
 impl From<StoreFailure> for Refusal {
@@ -241,7 +256,7 @@ impl From<GrantRefused> for Refusal {
 
 impl From<IdTokenMalformed> for Refusal {
     fn from(malformed: IdTokenMalformed) -> Self {
-        Self::new(Reason::IdTokenMalformed, malformed.to_string())
+        Self::new(Reason::IdTokenMalformed, malformed.to_string()).at("trusted_publishing.id_token")
     }
 }
 
@@ -276,37 +291,26 @@ impl From<NoPublisher> for Refusal {
         match refused {
             NoPublisher::Claims(fault) => fault.into(),
             NoPublisher::EventForbidden { .. } => Self::new(Reason::EventForbidden, message),
-            NoPublisher::NotFound(mismatches) => {
-                let closest = mismatches.first().map(|one| format!(": {one}")).unwrap_or_default();
-                let more = match mismatches.len() {
-                    0 | 1 => String::new(),
-                    count => format!(" (and {} more differ too)", count - 1),
-                };
-                Self::new(Reason::PublisherNotFound, format!("{message}{closest}{more}"))
-            }
+            NoPublisher::NotFound(_) => Self::new(Reason::PublisherNotFound, message),
         }
     }
 }
 
+/// A token that can't be written. One that can't be read is a [`TokenUnreadable`].
 impl From<TokenTooLarge> for Refusal {
     fn from(too_large: TokenTooLarge) -> Self {
-        Self::new(Reason::TokenTooLarge, too_large.to_string())
-    }
-}
-
-impl From<Damage> for Refusal {
-    fn from(damage: Damage) -> Self {
-        TokenUnreadable::from(damage).into()
+        let message = format!("with these caveats {too_large}");
+        Self::new(Reason::TokenTooLarge, message).at("caveats")
     }
 }
 
 impl From<TokenUnreadable> for Refusal {
     fn from(unreadable: TokenUnreadable) -> Self {
-        let message = unreadable.to_string();
-        match unreadable {
-            TokenUnreadable::TooLarge(too_large) => too_large.into(),
-            TokenUnreadable::Malformed(_) => Self::new(Reason::TokenMalformed, message),
-        }
+        let reason = match unreadable {
+            TokenUnreadable::TooLarge(_) => Reason::TokenTooLarge,
+            TokenUnreadable::Malformed(_) => Reason::TokenMalformed,
+        };
+        Self::new(reason, unreadable.to_string()).at("token")
     }
 }
 
@@ -334,6 +338,25 @@ impl From<&Uncleared> for Reason {
             Uncleared::Digest { .. } => Self::CaveatDigest,
             Uncleared::ClientNetwork { .. } => Self::CaveatClientNetwork,
             Uncleared::Action { .. } => Self::CaveatAction,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_is_cut_between_two_characters() {
+        for (bytes, expected) in [
+            (MAX_SENTENCE_BYTES - 2, MAX_SENTENCE_BYTES - 2),
+            (MAX_SENTENCE_BYTES, MAX_SENTENCE_BYTES),
+            (MAX_SENTENCE_BYTES + 2, MAX_SENTENCE_BYTES - 1),
+            (MAX_SENTENCE_BYTES * 100, MAX_SENTENCE_BYTES - 1),
+        ] {
+            let refusal = Refusal::new(Reason::RequestInvalid, "é".repeat(bytes / 2));
+            assert_eq!(refusal.message.len(), expected, "{bytes}");
+            assert_eq!(refusal.message.ends_with("é…"), bytes > MAX_SENTENCE_BYTES, "{bytes}");
         }
     }
 }

@@ -49,10 +49,15 @@ impl Service {
     }
 }
 
+/// How much of an issuer that nobody configured is repeated in a refusal.
+const SHOWN_ISSUER_CHARS: usize = 128;
+
 /// The index's issuer of this name, compared byte for byte.
 fn configured<'i>(index: &'i Index, unverified: &str) -> Result<&'i Arc<Issuer>, Refusal> {
     let issuer = index.issuers.iter().find(|issuer| issuer.url == unverified).ok_or_else(|| {
-        Refusal::new(Reason::IssuerUnknown, "this index does not trust the issuer of the ID token")
+        let named: String = unverified.chars().take(SHOWN_ISSUER_CHARS).collect();
+        let message = format!("this index does not trust the issuer of the ID token, {named:?}");
+        Refusal::new(Reason::IssuerUnknown, message)
     })?;
     if issuer.enabled {
         Ok(issuer)

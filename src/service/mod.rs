@@ -21,7 +21,7 @@ use arc_swap::ArcSwap;
 
 pub use attenuate::{AttenuateAnswer, AttenuateRequest};
 pub use caller::{Caller, Right, RightUnknown};
-pub use error::{Blame, Reason, Refusal};
+pub use error::{Blame, MAX_SENTENCE_BYTES, Reason, Refusal};
 pub use known::Kept;
 pub use limits::Limits;
 pub use mint::{MintAnswer, MintRequest, MintSubject, TrustedPublishing};

@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 
 pub mod clock;
+pub mod http2;
 pub mod issuer;
+pub mod process;
 pub mod service;
 
 use std::time::Duration;

@@ -7,7 +7,7 @@
 //! scene.clock.advance(Duration::from_secs(60));
 //! ```
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use mintage::{
     app::{Server, SystemRandomness, World},
@@ -15,7 +15,7 @@ use mintage::{
     config::Config,
     grpc::proto::{self, token_service_client::TokenServiceClient},
     macaroon::{KeyId, Keyring, MasterKey},
-    ports::Clock as _,
+    ports::Clock,
 };
 use serde_json::{Value, json};
 use tonic::{Code, Request, Status, metadata::MetadataValue, transport::Channel};
@@ -124,27 +124,9 @@ impl Scene {
         self.clock.now().seconds()
     }
 
-    /// The claims of a GitHub job that [`github_publisher`] matches, issued now,
-    /// good for five minutes, with this `jti`.
+    /// [`github_claims`], issued now.
     pub fn github_claims(&self, jti: &str) -> Value {
-        let now = self.now();
-        json!({
-            "jti": jti,
-            "aud": "pypi",
-            "sub": "repo:octo/sample:environment:release",
-            "iat": now,
-            "nbf": now,
-            "exp": now + 300,
-            "repository": "octo/sample",
-            "repository_owner": "octo",
-            "repository_owner_id": "4711",
-            "repository_id": "815",
-            "job_workflow_ref": "octo/sample/.github/workflows/release.yml@refs/tags/v1.0",
-            "ref": "refs/tags/v1.0",
-            "sha": "f3a1c0de",
-            "environment": "release",
-            "event_name": "push",
-        })
+        github_claims(self.now(), jti)
     }
 
     /// An ID token of these claims.
@@ -159,18 +141,43 @@ impl Scene {
 
     /// The same with an ID token of the test's own.
     pub fn publishing_with(&self, id_token: String) -> proto::MintRequest {
-        proto::MintRequest {
-            index: "pypi".to_owned(),
-            subject: Some(proto::mint_request::Subject::TrustedPublishing(
-                proto::TrustedPublishing {
-                    id_token,
-                    candidates: vec![github_publisher(&self.issuer.url(), "p1")],
-                    projects: vec![],
-                },
-            )),
-            ..Default::default()
-        }
+        publishing(&self.issuer.url(), id_token)
     }
+}
+
+/// A Mint with this ID token, for the publisher `p1` with two projects.
+pub fn publishing(issuer: &str, id_token: String) -> proto::MintRequest {
+    proto::MintRequest {
+        index: "pypi".to_owned(),
+        subject: Some(proto::mint_request::Subject::TrustedPublishing(proto::TrustedPublishing {
+            id_token,
+            candidates: vec![github_publisher(issuer, "p1")],
+            projects: vec![],
+        })),
+        ..Default::default()
+    }
+}
+
+/// The claims of a GitHub job that [`github_publisher`] matches, issued at this
+/// second, good for five minutes, with this `jti`.
+pub fn github_claims(now: i64, jti: &str) -> Value {
+    json!({
+        "jti": jti,
+        "aud": "pypi",
+        "sub": "repo:octo/sample:environment:release",
+        "iat": now,
+        "nbf": now,
+        "exp": now + 300,
+        "repository": "octo/sample",
+        "repository_owner": "octo",
+        "repository_owner_id": "4711",
+        "repository_id": "815",
+        "job_workflow_ref": "octo/sample/.github/workflows/release.yml@refs/tags/v1.0",
+        "ref": "refs/tags/v1.0",
+        "sha": "f3a1c0de",
+        "environment": "release",
+        "event_name": "push",
+    })
 }
 
 /// The claims of a request's trusted publishing, to change them.
@@ -183,18 +190,28 @@ pub fn trusted(request: &mut proto::MintRequest) -> &mut proto::TrustedPublishin
 
 /// A service of this configuration, by this clock, in this process.
 pub fn server(toml: &str, clock: &Arc<ManualClock>) -> Server {
+    server_by(toml, Arc::clone(clock) as _)
+}
+
+/// The same, by a clock of the test's own kind.
+pub fn server_by(toml: &str, clock: Arc<dyn Clock>) -> Server {
     let config = Config::parse(toml, Path::new("/"), std::iter::empty())
         .unwrap_or_else(|mistakes| panic!("{mistakes}"));
     let key_id = KeyId::parse("k1").unwrap();
     let keys = [(key_id.clone(), MasterKey::new(&MASTER_KEY).unwrap())];
     let keyring = Keyring::new(keys.into(), key_id).unwrap();
-    let world = World { clock: Arc::clone(clock) as _, randomness: Arc::new(SystemRandomness) };
+    let world = World { clock, randomness: Arc::new(SystemRandomness) };
     Server::start(&config, keyring, world).unwrap()
 }
 
 /// A client that proves itself with this token, or with none.
 pub async fn client(server: &Server, token: Option<&str>) -> Client {
-    let channel = Channel::from_shared(format!("http://{}", server.grpc_address())).unwrap();
+    client_at(server.grpc_address(), token).await
+}
+
+/// The same for a service that listens there.
+pub async fn client_at(address: SocketAddr, token: Option<&str>) -> Client {
+    let channel = Channel::from_shared(format!("http://{address}")).unwrap();
     let channel = channel.connect().await.unwrap();
     let value = token.map(|token| format!("Bearer {token}").parse().unwrap());
     TokenServiceClient::with_interceptor(channel, Bearer(value))
@@ -204,11 +221,16 @@ pub async fn client(server: &Server, token: Option<&str>) -> Client {
 
 /// The configuration of [`Scene::start_with`].
 pub fn configuration(issuer: &str, index_lines: &str, sections: &str) -> String {
+    configuration_with("shutdown_grace = \"5s\", threads = 2", issuer, index_lines, sections)
+}
+
+/// The same with bounds of the test's own.
+pub fn configuration_with(bounds: &str, issuer: &str, index_lines: &str, sections: &str) -> String {
     format!(
         r#"
 listen = "127.0.0.1:0"
 keyring = {{ directory = "keys", current = "k1" }}
-server = {{ shutdown_grace = "5s", threads = 2 }}
+server = {{ {bounds} }}
 
 [[callers]]
 name = "web"

@@ -1,13 +1,13 @@
 //! Requests, checked field by field.
 
-use std::{str::FromStr as _, time::Duration};
+use std::{collections::HashSet, str::FromStr as _, time::Duration};
 
 use pep440_rs::Version;
 use sha2::{Digest as _, Sha256};
 
 use super::{caveat, client, own_id, proto, publisher, request_id, subject};
 use crate::{
-    caveat::Action,
+    caveat::{Action, MAX_FILENAME_BYTES},
     grant::Wish,
     macaroon::{RootKey, Subject},
     ports::SpendMode,
@@ -20,9 +20,6 @@ use crate::{
 
 /// A cause is at most so long.
 const MAX_CAUSE_BYTES: usize = 256;
-
-/// A file name is at most so long: what file systems take.
-const MAX_FILENAME_BYTES: usize = 255;
 
 /// A Mint, for the index of this name.
 pub(in crate::grpc) fn mint_request(
@@ -155,11 +152,12 @@ fn proof(message: proto::TrustedPublishing, path: &str) -> Result<TrustedPublish
 
 /// Wanted projects, by their PEP 503 names, each once.
 fn wanted(names: &[String], path: &str) -> Result<Vec<String>, Refusal> {
-    let mut normal: Vec<String> = Vec::new();
+    let mut seen = HashSet::new();
+    let mut normal = Vec::new();
     for (at, name) in names.iter().enumerate() {
         let name = ProjectName::parse(name)
             .map_err(|error| Refusal::field(format!("{path}[{at}]"), error.to_string()))?;
-        if !normal.iter().any(|known| known == name.as_str()) {
+        if seen.insert(name.clone()) {
             normal.push(name.into_string());
         }
     }
@@ -169,12 +167,15 @@ fn wanted(names: &[String], path: &str) -> Result<Vec<String>, Refusal> {
 fn lifetime(message: prost_types::Duration) -> Result<Duration, Refusal> {
     let refused = || Refusal::field("lifetime", "the lifetime is not a positive time");
     let seconds = u64::try_from(message.seconds).map_err(|_| refused())?;
-    let nanos = u64::try_from(message.nanos).map_err(|_| refused())?;
-    match Duration::from_secs(seconds).checked_add(Duration::from_nanos(nanos)) {
-        Some(lifetime) if !lifetime.is_zero() => Ok(lifetime),
-        Some(_) | None => Err(refused()),
+    let nanos = u32::try_from(message.nanos).map_err(|_| refused())?;
+    // A second more in the fraction is no duration (google/protobuf/duration.proto).
+    if nanos >= NANOS_PER_SECOND || (seconds, nanos) == (0, 0) {
+        return Err(refused());
     }
+    Ok(Duration::new(seconds, nanos))
 }
+
+const NANOS_PER_SECOND: u32 = 1_000_000_000;
 
 fn access(message: proto::Access) -> Result<AccessWanted, Refusal> {
     let refused = |field: &str, message: &str| Refusal::field(access_path(field), message);

@@ -257,8 +257,8 @@ fn refusals_are_sentences() {
         refusal(Provider::GitHub, &json!({"iat": 5})).unwrap().to_string(),
     ];
     let expected = [
-        "the ID token expired: its \"exp\" is 5, and it is 1800000000 (Unix seconds)",
-        "the ID token is not valid yet: its \"nbf\" is 1800000099, and it is 1800000000 (Unix seconds)",
+        "the ID token expired: its \"exp\" is 1970-01-01 00:00:05 UTC, and it is 2027-01-15 08:00:00 UTC",
+        "the ID token is not valid yet: its \"nbf\" is 2027-01-15 08:01:39 UTC, and it is 2027-01-15 08:00:00 UTC",
         "the ID token is for the audience \"(a list)\", and must be for \"pypi\" alone",
         "the claim \"jti\" of the ID token is missing",
         "the claim \"exp\" of the ID token lies more than 24 hours after \"iat\"",

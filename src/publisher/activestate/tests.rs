@@ -10,7 +10,7 @@ use crate::{
 
 use super::*;
 
-fn registered() -> ActiveState {
+pub(in crate::publisher) fn registered() -> ActiveState {
     ActiveState {
         organization: "org".to_owned(),
         project: "tool".to_owned(),
