@@ -55,6 +55,7 @@ url = "https://gitlab.example:8443/gitlab"
 provider = "gitlab"
 algorithms = ["RS256", "ES256"]
 jwks_hosts = ["Keys.example", "keys.example:8443"]
+max_stale = "20m"
 enabled = false
 
 [indexes.pypi]
@@ -117,6 +118,8 @@ fn a_whole_configuration_is_read_into_types() {
     assert_eq!(gitlab.issuer.algorithms, [Algorithm::RS256, Algorithm::ES256]);
     assert!(!gitlab.issuer.enabled);
     assert_eq!(gitlab.jwks_hosts, ["keys.example", "keys.example:8443"]);
+    let stale = [&config.issuers[0], gitlab].map(|issuer| issuer.max_stale.as_secs());
+    assert_eq!(stale, [3_600, 1_200]);
 
     let index = &config.indexes["pypi"];
     assert_eq!(index.lifetime, Duration::from_secs(5_400));
@@ -167,6 +170,7 @@ provider = "claims"
 algorithms = ["HS256"]
 ca_file = "missing.pem"
 jwks_hosts = ["https://keys.example/"]
+max_stale = "30s"
 
 [indexes.pypi]
 location = ""
@@ -213,6 +217,7 @@ issuers[0].provider: must be one of "github", "gitlab", "google", "activestate",
 issuers[1].algorithms[0]: must be one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA
 issuers[1].ca_file: names /etc/mintage/missing.pem, which can't be read: No such file or directory (os error 2)
 issuers[1].jwks_hosts[0]: must be a host, such as "keys.example" or "keys.example:8443"
+issuers[1].max_stale: must lie between 1m and 1d, but is 30s
 indexes."an index": must have a name of 1 to 128 letters, digits, ".", "_" and "-"
 indexes.pypi.audience: is missing
 indexes.pypi.location: must not be empty
@@ -475,4 +480,37 @@ fn mistakes_of_the_file_and_of_the_keyring_come_together() {
             "has no key \"2026-11\", which keyring.current names",
         ]
     );
+}
+
+#[test]
+fn a_ca_file_holds_certificates_that_can_be_trusted() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let own = rcgen::CertificateParams::default().self_signed(&key).unwrap().pem();
+    let garbled = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for (name, content, expected) in [
+        ("one", own.clone(), None),
+        ("two, with words between", format!("{own}\nThe next one:\n{own}"), None),
+        ("a key beside it", format!("{}{own}", key.serialize_pem()), None),
+        ("nothing", String::new(), Some("holds no PEM certificate")),
+        ("a key alone", key.serialize_pem(), Some("holds no PEM certificate")),
+        ("the end is missing", own[..own.len() / 2].to_owned(), Some("is not well-formed PEM")),
+        (
+            "no certificate inside",
+            format!("{own}{garbled}"),
+            Some("holds a certificate that can't be used as an authority"),
+        ),
+    ] {
+        let path = folder.path().join("ca.pem");
+        fs::write(&path, content).unwrap();
+        let text = WHOLE.replace("max_stale = \"20m\"", &format!("ca_file = {path:?}"));
+        match expected {
+            None => assert_eq!(read(&text, &[]).unwrap().issuers[1].ca_file, Some(path), "{name}"),
+            Some(sentence) => {
+                let expected =
+                    format!("issuers[1].ca_file: names {}, which {sentence}", path.display());
+                assert_eq!(mistakes(&text, &[]), [expected], "{name}");
+            }
+        }
+    }
 }

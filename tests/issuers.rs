@@ -168,6 +168,21 @@ async fn an_issuer_that_goes_down_is_served_from_memory_for_an_hour() {
 }
 
 #[tokio::test]
+async fn for_how_long_it_is_served_from_memory_is_each_issuers_own() {
+    let issuer = TestIssuer::start();
+    let toml = configuration(&issuer.url(), "", "")
+        .replace("provider = \"github\"", "provider = \"github\"\nmax_stale = \"10m\"");
+    let scene = Scene::start_at(issuer, &toml, BEGIN).await;
+    assert_eq!(reason(&scene, scene.publishing("first")).await, "minted");
+    scene.issuer.behave(Behaviour::Status(500));
+    let end = BEGIN.plus(Duration::from_secs(600));
+    scene.clock.set(end.minus(TICK));
+    assert_eq!(reason(&scene, scene.publishing("last")).await, "minted");
+    scene.clock.set(end);
+    assert_eq!(reason(&scene, scene.publishing("too late")).await, "UNAVAILABLE");
+}
+
+#[tokio::test]
 async fn an_issuer_that_is_switched_off_is_not_asked() {
     let issuer = TestIssuer::start();
     let toml = configuration(&issuer.url(), "", "")

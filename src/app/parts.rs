@@ -82,6 +82,7 @@ fn issuer_keys(configured: &IssuerConfig) -> IssuerKeys {
         issuer: configured.issuer.clone(),
         ca_file: configured.ca_file.clone(),
         jwks_hosts: configured.jwks_hosts.clone(),
+        max_stale: configured.max_stale,
     }
 }
 

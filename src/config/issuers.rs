@@ -9,19 +9,23 @@
 //! `provider` is one of `github`, `gitlab`, `google`, `activestate`, `claims`.
 //! `algorithms` (default `["RS256"]`) are the signatures accepted; `ca_file`
 //! holds the PEM certificates of a self-managed issuer's authority; `jwks_hosts`
-//! (`host` or `host:port`) may serve its key set beside its own host; `enabled =
-//! false` refuses its ID tokens for the time being.
+//! (`host` or `host:port`) may serve its key set beside its own host; `max_stale`
+//! (default `"1h"`, 1 minute to 1 day) is how old its keys may get while it is
+//! down; `enabled = false` refuses its ID tokens for the time being.
 
-use std::{collections::BTreeSet, fs, path::PathBuf};
+use std::{collections::BTreeSet, fs, path::PathBuf, time::Duration};
 
 use url::{Host, Url};
 
 use crate::oidc::{Algorithm, Issuer, Provider};
 
-use super::reader::{Found, Read, Section, boolean, one_of, printable, string};
+use super::certificates::certificates;
+use super::reader::{Found, Read, Section, boolean, one_of, printable, string, time};
 
 /// Longest issuer URL, in bytes. The longest in use have fewer than 100.
 const MAX_URL_BYTES: usize = 1024;
+
+const HOUR: Duration = Duration::from_secs(3_600);
 
 const PROVIDERS: [(&str, Provider); 5] = [
     ("github", Provider::GitHub),
@@ -41,6 +45,8 @@ pub struct IssuerConfig {
     /// Hosts (`host` or `host:port`, in lower case) that may serve its key set
     /// beside its own.
     pub jwks_hosts: Vec<String>,
+    /// How old its key set may get while it is down, and be used.
+    pub max_stale: Duration,
 }
 
 /// Every issuer that was read, and the URL of every one that was declared.
@@ -51,6 +57,7 @@ pub(super) struct Issuers {
 
 /// Reads `[[issuers]]`.
 pub(super) fn read(root: &mut Section<'_>) -> Issuers {
+    let max_stale = Duration::from_secs(60)..=Duration::from_secs(86_400);
     let mut issuers = Issuers { read: Vec::new(), declared: BTreeSet::new() };
     for mut section in root.sections("issuers") {
         let declared = section.required("url", printable(MAX_URL_BYTES));
@@ -61,8 +68,9 @@ pub(super) fn read(root: &mut Section<'_>) -> Issuers {
         let algorithms = algorithms(&mut section);
         let enabled = section.or("enabled", true, boolean);
         let path = section.path_reader();
-        let ca_file = section.optional("ca_file", |found| readable(path(found)?));
+        let ca_file = section.optional("ca_file", |found| certificates(readable(path(found)?)?));
         let jwks_hosts = section.list("jwks_hosts", jwks_host).unwrap_or_default();
+        let max_stale = section.or("max_stale", HOUR, time(max_stale.clone()));
         if let Some(url) = &declared
             && !issuers.declared.insert(url.clone())
         {
@@ -71,7 +79,7 @@ pub(super) fn read(root: &mut Section<'_>) -> Issuers {
         section.end();
         if let (Some(url), Some(host), Some(provider)) = (declared, host, provider) {
             let issuer = Issuer { url, host, provider, algorithms, enabled };
-            issuers.read.push(IssuerConfig { issuer, ca_file, jwks_hosts });
+            issuers.read.push(IssuerConfig { issuer, ca_file, jwks_hosts, max_stale });
         }
     }
     issuers

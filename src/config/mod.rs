@@ -28,6 +28,7 @@
 //! seconds. Relative paths start at the configuration file's folder.
 
 mod callers;
+mod certificates;
 pub mod duration;
 mod environment;
 mod indexes;

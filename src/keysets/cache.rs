@@ -43,13 +43,18 @@ pub struct IssuerKeys {
     /// Hosts (`keys.example` or `keys.example:8443`) that the `jwks_uri` may name
     /// besides the issuer's own, over https.
     pub jwks_hosts: Vec<String>,
+    /// How old its key set may be while it is down; [`MAX_STALE`] unless somebody
+    /// says otherwise.
+    pub max_stale: Duration,
 }
 
-/// How long things may take and last.
+/// A key that its issuer withdrew dies within this, also where the issuer can't
+/// be asked.
+pub const MAX_STALE: Duration = Duration::from_secs(3_600);
+
+/// How long things may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
-    /// How old a key set may be while its issuer is down. Default: 1 h.
-    pub max_stale: Duration,
     /// The bound of one exchange: both documents, from the first look-up of a
     /// name to the last byte. Default: 5 s.
     pub exchange: Duration,
@@ -57,7 +62,7 @@ pub struct Timing {
 
 impl Default for Timing {
     fn default() -> Self {
-        Self { max_stale: Duration::from_secs(3_600), exchange: Duration::from_secs(5) }
+        Self { exchange: Duration::from_secs(5) }
     }
 }
 
@@ -80,7 +85,7 @@ impl KeySetCache {
         }
         let slots = issuers.into_iter().zip(sources).map(move |(keys, source)| {
             let url = keys.issuer.url;
-            let slot = Slot::new(url.clone(), Box::new(source), timing.max_stale, &clock);
+            let slot = Slot::new(url.clone(), Box::new(source), keys.max_stale, &clock);
             (url, Arc::new(slot))
         });
         Ok(Self { slots: slots.collect() })

@@ -337,7 +337,7 @@ mod tests {
             enabled: true,
         };
         let jwks_hosts = jwks_hosts.iter().map(|host| (*host).to_owned()).collect();
-        IssuerKeys { issuer, ca_file: None, jwks_hosts }
+        IssuerKeys { issuer, ca_file: None, jwks_hosts, max_stale: crate::keysets::MAX_STALE }
     }
 
     /// A source that trusts nobody: these tests fetch nothing.

@@ -16,7 +16,7 @@ mod http;
 mod max_age;
 mod source;
 
-pub use cache::{IssuerKeys, KeySetCache, Timing};
+pub use cache::{IssuerKeys, KeySetCache, MAX_STALE, Timing};
 pub use http::IssuerUnusable;
 
 use http::HttpSource;
