@@ -304,9 +304,11 @@ fn listed(
         return Ok(Vec::new());
     }
     let names: HashSet<&str> = wanted.iter().map(String::as_str).collect();
+    let mut room = String::new();
     let is_wanted = |project: &&Project| {
         wanted.is_empty()
-            || ProjectName::parse(&project.name).is_ok_and(|name| names.contains(name.as_str()))
+            || ProjectName::parse_in(&project.name, &mut room)
+                .is_ok_and(|name| names.contains(name.as_str()))
     };
     let chosen: Vec<Project> = projects.iter().filter(is_wanted).take(most).cloned().collect();
     if chosen.is_empty() {

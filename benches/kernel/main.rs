@@ -2,7 +2,10 @@
 //! measured in the same run on the same core.
 //!
 //! It fails where a step doesn't do what it is measured for. The times themselves
-//! decide nothing: on a shared machine they come and go.
+//! decide nothing: on a shared machine they come and go, by half and more. So two
+//! versions are compared by running their binaries (`target/release/deps/kernel-*
+//! --bench`) by turns, several times, and only where the bare limits agree;
+//! allocations are the same in every run.
 
 mod fixture;
 mod harness;

@@ -82,8 +82,8 @@ fn allocations(cost: &Cost) -> String {
     let bytes = match cost.bytes {
         0 => return "none".to_owned(),
         few if few < 10_000 => format!("{few} B"),
-        many if many < 10_000_000 => format!("{} kB", grouped(many / 1_000)),
-        most => format!("{} MB", most / 1_000_000),
+        many if many < 1_000_000 => format!("{} kB", many / 1_000),
+        most => format!("{} MB", grouped(most / 1_000_000)),
     };
     format!("{} · {bytes}", grouped(cost.allocations))
 }

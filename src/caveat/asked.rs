@@ -8,10 +8,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ipnet::{IpNet, Ipv4Net};
 use pep440_rs::Version;
 
-use super::{
-    Action, Caveat, MAX_FILENAME_BYTES, Texts,
-    clear::{hex, quoted},
-};
+use super::{Action, Caveat, MAX_FILENAME_BYTES, Texts, clear::quoted, hex};
 use crate::{macaroon::Subject, publisher::ProjectName};
 
 /// Why a caveat can't be had.

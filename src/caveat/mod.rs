@@ -24,6 +24,7 @@ use std::borrow::Cow;
 
 pub use access::{Access, AccessProject, Action, ActionInvalid};
 pub use asked::{Unaskable, finish};
+pub(crate) use clear::hex;
 pub use clear::{Uncleared, clear};
 pub use judge::{Denial, Judgement, ReadCaveat, UseWanted, judge};
 pub use wire::{Unreadable, read};

@@ -6,7 +6,7 @@
 use std::{borrow::Cow, fmt};
 
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize,
     de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
@@ -54,12 +54,19 @@ impl Caveat<'_> {
 struct Writer(Vec<u8>);
 
 impl Writer {
+    /// Room for what most caveats need.
+    const BYTES: usize = 64;
+
     fn open(tag: u8) -> Self {
-        Self(format!("[{tag}").into_bytes())
+        let mut out = Self(Vec::with_capacity(Self::BYTES));
+        out.0.push(b'[');
+        out.json(&tag);
+        out
     }
 
     fn integer(&mut self, value: i64) {
-        self.0.extend_from_slice(format!(",{value}").as_bytes());
+        self.0.push(b',');
+        self.json(&value);
     }
 
     fn text(&mut self, text: &str) {
@@ -68,6 +75,8 @@ impl Writer {
     }
 
     fn texts(&mut self, texts: &Texts<'_>) {
+        // With the quotes and the comma; more only where something is escaped.
+        self.0.reserve(texts.iter().map(|text| text.len() + 3).sum());
         self.0.extend_from_slice(b",[");
         for (at, text) in texts.iter().enumerate() {
             if at > 0 {
@@ -78,9 +87,12 @@ impl Writer {
         self.0.push(b']');
     }
 
-    fn json(&mut self, text: &str) {
-        #[expect(clippy::expect_used, reason = "a string is JSON, and memory takes it")]
-        serde_json::to_writer(&mut self.0, text).expect("a string can be written into memory");
+    fn json<T: Serialize + ?Sized>(&mut self, value: &T) {
+        #[expect(
+            clippy::expect_used,
+            reason = "numbers and strings are JSON, and memory takes it"
+        )]
+        serde_json::to_writer(&mut self.0, value).expect("numbers and strings can be written");
     }
 
     fn close(mut self) -> Vec<u8> {

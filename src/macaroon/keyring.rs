@@ -1,12 +1,11 @@
 //! Our secrets: master keys, their names, and the root keys derived from them.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::LazyLock};
 
 use hkdf::Hkdf;
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use zeroize::{ZeroizeOnDrop, Zeroizing};
-
-use super::chain::hmac_sha256;
 
 /// The name of a master key: 1 to 32 characters of `[A-Za-z0-9_-]`. It stands in
 /// every identifier, and is the name of the key's file.
@@ -107,14 +106,20 @@ impl RootKey {
 
     /// A root key as it is: derived above, or from an index's own records.
     pub fn new(key: &[u8]) -> Self {
-        // libmacaroons and pymacaroons sign with this, never with the key itself.
-        Self { derived: hmac_sha256(b"macaroons-key-generator", &[key]) }
+        Self { derived: GENERATOR.clone().chain_update(key).finalize().into_bytes().into() }
     }
 
+    /// What libmacaroons and pymacaroons sign with, never the key itself.
     pub(super) const fn derived(&self) -> &[u8; 32] {
         &self.derived
     }
 }
+
+/// Keyed once, since its key is the same for everybody.
+static GENERATOR: LazyLock<Hmac<Sha256>> = LazyLock::new(|| {
+    #[expect(clippy::expect_used, reason = "HMAC takes keys of every length (RFC 2104)")]
+    Hmac::new_from_slice(b"macaroons-key-generator").expect("HMAC takes keys of every length")
+});
 
 impl fmt::Debug for RootKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -151,6 +151,11 @@ impl VerifiedIdToken {
         self.claims.iter()
     }
 
+    /// The same, to keep.
+    pub fn into_claims(self) -> impl Iterator<Item = (String, ClaimValue)> {
+        self.claims.into_iter()
+    }
+
     /// Holds the claims against the issuer, an index's audience and a moment.
     ///
     /// # Errors

@@ -119,8 +119,8 @@ impl GitHub {
         if revision.is_some_and(|revision| facts.revisions.contains(revision)) {
             return Ok(());
         }
-        let (owner, name) = (&self.repository_owner, &self.repository_name);
-        differs(format!("{owner}/{name}{WORKFLOWS}{file}@{}", facts.revisions.described()))
+        let (owner, name) = (self.repository_owner.as_str(), self.repository_name.as_str());
+        differs([owner, "/", name, WORKFLOWS, file, "@", facts.revisions.described()].concat())
     }
 }
 

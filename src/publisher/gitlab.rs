@@ -106,8 +106,9 @@ impl GitLab {
         if revision.is_some_and(|revision| facts.revisions.contains(revision)) {
             return Ok(());
         }
-        let (host, namespace, project) = (facts.host, &self.namespace, &self.project);
-        differs(format!("{host}/{namespace}/{project}//{file}@{}", facts.revisions.described()))
+        let (namespace, project) = (self.namespace.as_str(), self.project.as_str());
+        let revision = facts.revisions.described();
+        differs([facts.host, "/", namespace, "/", project, "//", file, "@", revision].concat())
     }
 }
 

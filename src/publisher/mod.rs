@@ -412,7 +412,7 @@ fn equal_path<'a>(
 ) -> Result<(), Difference<'a>> {
     match after_path(found, parent, child) {
         Some("") => Ok(()),
-        Some(_) | None => Err(Difference::new(claim, format!("{parent}/{child}"), Some(found))),
+        Some(_) | None => Err(Difference::new(claim, [parent, "/", child].concat(), Some(found))),
     }
 }
 

@@ -21,13 +21,29 @@ impl<'a> ProjectName<'a> {
     ///
     /// It is not of the form that PEP 508 allows.
     pub fn parse(name: &'a str) -> Result<Self, ProjectNameInvalid> {
-        let bytes = name.as_bytes();
-        let outer = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
-        let inner = |byte: &u8| byte.is_ascii_alphanumeric() || is_separator(*byte);
-        if !outer(bytes.first()) || !outer(bytes.last()) || !bytes.iter().all(inner) {
-            return Err(ProjectNameInvalid);
+        hold_form(name.as_bytes())?;
+        if is_normal(name.as_bytes()) {
+            return Ok(Self(Cow::Borrowed(name)));
         }
-        Ok(Self(if is_normal(bytes) { Cow::Borrowed(name) } else { Cow::Owned(normalized(name)) }))
+        let mut normal = String::with_capacity(name.len());
+        normalize(name, &mut normal);
+        Ok(Self(Cow::Owned(normal)))
+    }
+
+    /// The same for one name of thousands: the normal form of each goes into
+    /// `room`, where the name itself has another.
+    ///
+    /// # Errors
+    ///
+    /// As [`ProjectName::parse`].
+    pub fn parse_in(name: &'a str, room: &'a mut String) -> Result<Self, ProjectNameInvalid> {
+        hold_form(name.as_bytes())?;
+        if is_normal(name.as_bytes()) {
+            return Ok(Self(Cow::Borrowed(name)));
+        }
+        room.clear();
+        normalize(name, room);
+        Ok(Self(Cow::Borrowed(room)))
     }
 
     /// The normal form.
@@ -41,6 +57,17 @@ impl<'a> ProjectName<'a> {
     }
 }
 
+/// What PEP 508 allows.
+fn hold_form(name: &[u8]) -> Result<(), ProjectNameInvalid> {
+    let outer = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let inner = |byte: &u8| byte.is_ascii_alphanumeric() || is_separator(*byte);
+    if outer(name.first()) && outer(name.last()) && name.iter().all(inner) {
+        Ok(())
+    } else {
+        Err(ProjectNameInvalid)
+    }
+}
+
 const fn is_separator(byte: u8) -> bool {
     matches!(byte, b'-' | b'_' | b'.')
 }
@@ -50,8 +77,8 @@ fn is_normal(name: &[u8]) -> bool {
     name.iter().all(normal) && !name.windows(2).any(|pair| pair == b"--")
 }
 
-fn normalized(name: &str) -> String {
-    let mut normal = String::with_capacity(name.len());
+/// Appends the normal form of a name.
+fn normalize(name: &str, normal: &mut String) {
     for character in name.chars() {
         if matches!(character, '-' | '_' | '.') {
             if !normal.ends_with('-') {
@@ -61,7 +88,6 @@ fn normalized(name: &str) -> String {
             normal.push(character.to_ascii_lowercase());
         }
     }
-    normal
 }
 
 #[cfg(test)]
@@ -85,6 +111,8 @@ mod tests {
             assert_eq!(parsed.as_str(), normal, "{name}");
             assert_eq!(matches!(parsed.0, Cow::Borrowed(_)), name == normal, "{name}");
             assert_eq!(parsed.into_string(), normal);
+            let mut room = "what was there before".to_owned();
+            assert_eq!(ProjectName::parse_in(name, &mut room).unwrap().as_str(), normal);
         }
     }
 
@@ -116,6 +144,8 @@ mod tests {
             "a,b",
         ] {
             assert_eq!(ProjectName::parse(text), Err(ProjectNameInvalid), "{text:?}");
+            let mut room = String::new();
+            assert_eq!(ProjectName::parse_in(text, &mut room), Err(ProjectNameInvalid), "{text:?}");
         }
     }
 }

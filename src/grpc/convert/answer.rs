@@ -29,10 +29,10 @@ pub(in crate::grpc) fn mint_response(answer: MintAnswer) -> proto::MintResponse 
             .collect(),
         caveats: answer
             .caveats
-            .iter()
+            .into_iter()
             .map(|one| proto::Caveat { kind: Some(caveat::told_kind(one)) })
             .collect(),
-        identity: answer.identity.as_ref().map(identity),
+        identity: answer.identity.map(identity),
     }
 }
 
@@ -46,14 +46,14 @@ pub(in crate::grpc) fn verify_response(answer: VerifyAnswer<'_>) -> proto::Verif
         verdict: verdict.into(),
         denials: answer.denials.into_iter().map(denial).collect(),
         token: answer.token.map(token_facts),
-        identity: answer.identity.as_ref().map(identity),
+        identity: answer.identity.map(identity),
         publisher_id: answer.publisher_id.unwrap_or_default(),
     }
 }
 
 /// The answer to an Attenuate.
 pub(in crate::grpc) fn attenuate_response(answer: AttenuateAnswer) -> proto::AttenuateResponse {
-    let caveats = answer.caveats().map(|one| caveat::told(&one)).collect();
+    let caveats = answer.caveats().map(caveat::told).collect();
     proto::AttenuateResponse { token: answer.token, caveats }
 }
 
@@ -91,41 +91,41 @@ fn token_facts(facts: TokenFacts<'_>) -> proto::TokenFacts {
         token_id: facts.token_id,
         subject: Some(proto::Subject { kind: Some(subject) }),
         key_id: facts.key_id.map(|id| id.as_str().to_owned()).unwrap_or_default(),
-        caveats: facts.caveats.iter().map(caveat::told).collect(),
+        caveats: facts.caveats.into_iter().map(caveat::told).collect(),
         minted_at: facts.minted_at.map(moment),
         expires_at: facts.expires_at.map(seconds),
     }
 }
 
-fn identity(token: &VerifiedIdToken) -> proto::Identity {
+fn identity(token: VerifiedIdToken) -> proto::Identity {
     proto::Identity {
         issuer: token.issuer().to_owned(),
         subject: token.subject().unwrap_or_default().to_owned(),
         expires_at: token.expires_at().map(seconds),
-        claims: Some(Struct {
-            fields: token.claims().map(|(name, claim)| (name.to_owned(), value(claim))).collect(),
-        }),
+        claims: Some(fields(token.into_claims())),
     }
 }
 
-fn value(claim: &ClaimValue) -> Value {
+fn fields(members: impl IntoIterator<Item = (String, ClaimValue)>) -> Struct {
+    Struct { fields: members.into_iter().map(|(name, one)| (name, value(one))).collect() }
+}
+
+fn value(claim: ClaimValue) -> Value {
     use value::Kind;
 
     Value {
         kind: Some(match claim {
             ClaimValue::Null => Kind::NullValue(0),
-            ClaimValue::Bool(yes) => Kind::BoolValue(*yes),
+            ClaimValue::Bool(yes) => Kind::BoolValue(yes),
             // The message has doubles and nothing else, as JSON has to most readers.
             #[allow(clippy::cast_precision_loss, reason = "the message has doubles only")]
-            ClaimValue::Integer(integer) => Kind::NumberValue(*integer as f64),
-            ClaimValue::Number(number) => Kind::NumberValue(*number),
-            ClaimValue::String(text) => Kind::StringValue(text.clone()),
+            ClaimValue::Integer(integer) => Kind::NumberValue(integer as f64),
+            ClaimValue::Number(number) => Kind::NumberValue(number),
+            ClaimValue::String(text) => Kind::StringValue(text),
             ClaimValue::Array(items) => Kind::ListValue(prost_types::ListValue {
-                values: items.iter().map(value).collect(),
+                values: items.into_iter().map(value).collect(),
             }),
-            ClaimValue::Object(members) => Kind::StructValue(Struct {
-                fields: members.iter().map(|(name, one)| (name.clone(), value(one))).collect(),
-            }),
+            ClaimValue::Object(members) => Kind::StructValue(fields(members)),
         }),
     }
 }

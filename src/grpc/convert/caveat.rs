@@ -1,8 +1,10 @@
 //! Caveats, asked for, stored, and told of.
 
+use std::borrow::Cow;
+
 use super::proto::{self, caveat::Kind};
 use crate::{
-    caveat::{Caveat, ReadCaveat, Texts, Unaskable},
+    caveat::{Caveat, ReadCaveat, Texts, Unaskable, hex},
     service::Refusal,
 };
 
@@ -97,7 +99,7 @@ fn kept(kind: Kind) -> ReadCaveat<'static> {
 }
 
 /// A caveat in an answer.
-pub(super) fn told(caveat: &ReadCaveat<'_>) -> proto::Caveat {
+pub(super) fn told(caveat: ReadCaveat<'_>) -> proto::Caveat {
     let kind = match caveat {
         ReadCaveat::Unreadable(bytes) => Kind::Unreadable(bytes.to_vec()),
         ReadCaveat::Known(caveat) => told_kind(caveat),
@@ -106,21 +108,21 @@ pub(super) fn told(caveat: &ReadCaveat<'_>) -> proto::Caveat {
 }
 
 /// The same for one that is known to be readable.
-pub(super) fn told_kind(caveat: &Caveat<'_>) -> Kind {
-    let strings = |texts: &Texts<'_>| texts.iter().map(ToString::to_string).collect();
+pub(super) fn told_kind(caveat: Caveat<'_>) -> Kind {
+    let strings = |texts: Texts<'_>| texts.into_iter().map(Cow::into_owned).collect();
     match caveat {
         Caveat::Expiration { expires_at, not_before } => {
-            Kind::Expiration(proto::Expiration { expires_at: *expires_at, not_before: *not_before })
+            Kind::Expiration(proto::Expiration { expires_at, not_before })
         }
         Caveat::ProjectNames(names) => {
             Kind::ProjectNames(proto::ProjectNames { names: strings(names) })
         }
         Caveat::ProjectIds(ids) => Kind::ProjectIds(proto::ProjectIds { ids: strings(ids) }),
-        Caveat::UserId(id) => Kind::UserId(proto::UserId { id: id.to_string() }),
+        Caveat::UserId(id) => Kind::UserId(proto::UserId { id: id.into_owned() }),
         Caveat::AnyUser => Kind::UserId(proto::UserId::default()),
-        Caveat::PublisherId(id) => Kind::PublisherId(proto::PublisherId { id: id.to_string() }),
+        Caveat::PublisherId(id) => Kind::PublisherId(proto::PublisherId { id: id.into_owned() }),
         Caveat::Uses { nonce, count } => {
-            Kind::Uses(proto::Uses { nonce: nonce.to_string(), count: *count })
+            Kind::Uses(proto::Uses { nonce: nonce.into_owned(), count })
         }
         Caveat::Versions(versions) => {
             Kind::Versions(proto::Versions { versions: strings(versions) })
@@ -134,10 +136,6 @@ pub(super) fn told_kind(caveat: &Caveat<'_>) -> Kind {
         }
         Caveat::Actions(actions) => Kind::Actions(proto::Actions { actions: strings(actions) }),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The bytes of lower-case hexadecimal; none for anything else.

@@ -1,5 +1,7 @@
 //! Candidates: publishers as the index has them registered.
 
+use std::fmt;
+
 use super::{own_id, proto};
 use crate::{
     publisher::{
@@ -23,17 +25,22 @@ pub(super) fn candidates(
     messages: Vec<proto::Publisher>,
     credential: &str,
 ) -> Result<Vec<Publisher>, Refusal> {
-    let path = format!("{credential}.candidates");
     if messages.len() > MAX_CANDIDATES {
+        let path = format!("{credential}.candidates");
         return Err(Refusal::field(path, "a request has at most 256 candidates"));
     }
     (0..)
         .zip(messages)
-        .map(|(at, message): (usize, _)| publisher(message, &format!("{path}[{at}]")))
+        .map(|(at, message): (usize, _)| {
+            publisher(message, format_args!("{credential}.candidates[{at}]"))
+        })
         .collect()
 }
 
-fn publisher(message: proto::Publisher, path: &str) -> Result<Publisher, Refusal> {
+/// Where a field stands: put into words only where it is refused.
+type Path<'a> = fmt::Arguments<'a>;
+
+fn publisher(message: proto::Publisher, path: Path<'_>) -> Result<Publisher, Refusal> {
     own_id(&message.id, || format!("{path}.id"))?;
     if message.issuer.is_empty() {
         return Err(Refusal::field(format!("{path}.issuer"), "a publisher has an issuer"));
@@ -47,7 +54,7 @@ fn publisher(message: proto::Publisher, path: &str) -> Result<Publisher, Refusal
     })
 }
 
-fn projects(messages: Vec<proto::Project>, path: &str) -> Result<Vec<Project>, Refusal> {
+fn projects(messages: Vec<proto::Project>, path: Path<'_>) -> Result<Vec<Project>, Refusal> {
     if messages.len() > MAX_PROJECTS {
         let message = "a publisher has at most 20000 projects; beyond that, set projects_at_use";
         return Err(Refusal::field(format!("{path}.projects"), message));
@@ -58,7 +65,10 @@ fn projects(messages: Vec<proto::Project>, path: &str) -> Result<Vec<Project>, R
     Ok(messages.into_iter().map(|proto::Project { id, name }| Project { id, name }).collect())
 }
 
-fn identity(message: Option<proto::publisher::Identity>, path: &str) -> Result<Identity, Refusal> {
+fn identity(
+    message: Option<proto::publisher::Identity>,
+    path: Path<'_>,
+) -> Result<Identity, Refusal> {
     use proto::publisher::Identity as Message;
 
     Ok(match message {
@@ -94,26 +104,26 @@ fn identity(message: Option<proto::publisher::Identity>, path: &str) -> Result<I
     })
 }
 
-fn claim_policy(message: proto::ClaimPolicy, path: &str) -> Result<ClaimPolicy, Refusal> {
-    let path = format!("{path}.claims.rules");
+fn claim_policy(message: proto::ClaimPolicy, path: Path<'_>) -> Result<ClaimPolicy, Refusal> {
     if message.rules.len() > MAX_RULES {
+        let path = format!("{path}.claims.rules");
         return Err(Refusal::field(path, "a claim policy has at most 64 rules"));
     }
     let rules = (0..)
         .zip(message.rules)
-        .map(|(at, rule): (usize, _)| claim_rule(rule, &format!("{path}[{at}]")))
+        .map(|(at, rule): (usize, _)| claim_rule(rule, format_args!("{path}.claims.rules[{at}]")))
         .collect::<Result<_, _>>()?;
     Ok(ClaimPolicy { rules })
 }
 
-fn claim_rule(message: proto::ClaimRule, path: &str) -> Result<ClaimRule, Refusal> {
+fn claim_rule(message: proto::ClaimRule, path: Path<'_>) -> Result<ClaimRule, Refusal> {
     use proto::claim_rule::Condition as Message;
 
     if message.claim.is_empty() {
         return Err(Refusal::field(format!("{path}.claim"), "a rule names a claim"));
     }
     let condition = match message.condition {
-        None => return Err(Refusal::field(path, "a rule has a condition")),
+        None => return Err(Refusal::field(path.to_string(), "a rule has a condition")),
         Some(Message::Equals(text)) => Condition::Equals(text),
         Some(Message::EqualsIgnoreCase(text)) => Condition::EqualsIgnoreCase(text),
         Some(Message::Glob(glob)) if glob.len() > MAX_GLOB_BYTES => {
