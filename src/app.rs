@@ -7,6 +7,7 @@
 //! steers: the admin port, the keyring's folder, the end.
 
 mod admin;
+mod keys;
 mod parts;
 
 use std::{
@@ -22,13 +23,12 @@ use tokio::{
     sync::{mpsc, watch},
     time::{Instant, MissedTickBehavior, interval},
 };
-use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
     config::{Config, KeyringConfig},
     grpc::{
         self, TokenServer,
-        gate::{self, Gate},
+        gate::Gate,
         transport::{self, Phase},
     },
     macaroon::Keyring,
@@ -36,6 +36,7 @@ use crate::{
     service::Service,
 };
 
+use keys::{KeyFolder, Look};
 pub use parts::{SystemClock, SystemRandomness};
 
 /// Why the service did not start: one sentence.
@@ -87,14 +88,13 @@ impl World {
     }
 }
 
-/// A running service. Dropped, it ends at once; [`Server::stop`] lets running
-/// calls end.
+/// A running service. [`Server::stop`] ends it; dropped, it is told to stop as
+/// well, and nobody waits for it.
 pub struct Server {
     grpc: SocketAddr,
     admin: Option<SocketAddr>,
     stop: mpsc::Sender<()>,
     threads: Vec<JoinHandle<()>>,
-    _phase: watch::Sender<Phase>,
 }
 
 /// Runs the service until it is told to stop, by SIGTERM or SIGINT.
@@ -140,11 +140,10 @@ impl Server {
         );
 
         let (phase, phases) = watch::channel(Phase::Serving);
-        let (health, health_server) = tonic_health::server::health_reporter();
         let server = TokenServer::new(Arc::clone(&service));
-        let routes = grpc::routes(server, parts::callers(config), health_server)?;
+        let routes = grpc::routes(server, parts::callers(config), phases.clone())?;
         let (gate_bounds, connection_bounds) = parts::bounds(&config.server);
-        let gate = Gate::new(routes, gate_bounds, gate::places(gate_bounds));
+        let gate = Gate::new(routes, gate_bounds);
         let places = transport::places(connection_bounds);
 
         let mut threads = Vec::with_capacity(listeners.len() + 1);
@@ -167,8 +166,7 @@ impl Server {
         let steering = Steering {
             service,
             keyring: config.keyring.clone(),
-            health,
-            phase: phase.clone(),
+            phase,
             grace: config.server.shutdown_grace,
         };
         let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -177,7 +175,7 @@ impl Server {
         })?);
         let (grpc, admin) = addresses;
         tracing::info!(%grpc, admin = admin.map(tracing::field::display), "listening");
-        Ok(Self { grpc, admin, stop, threads, _phase: phase })
+        Ok(Self { grpc, admin, stop, threads })
     }
 
     /// Where gRPC is served.
@@ -211,7 +209,6 @@ fn named(name: String, body: impl FnOnce() + Send + 'static) -> io::Result<JoinH
 struct Steering {
     service: Arc<Service>,
     keyring: KeyringConfig,
-    health: HealthReporter,
     phase: watch::Sender<Phase>,
     grace: Duration,
 }
@@ -219,9 +216,6 @@ struct Steering {
 /// How often the keyring's folder is looked at. A key must be everywhere before
 /// it mints anywhere, and nobody rotates in less than a minute.
 const KEYRING_INTERVAL: Duration = Duration::from_secs(5);
-
-/// The name of the contract's service, as health checks ask for it.
-const SERVICE_NAME: &str = "mintage.v1.TokenService";
 
 impl Steering {
     fn run(
@@ -231,16 +225,14 @@ impl Steering {
         mut stopped: mpsc::Receiver<()>,
     ) {
         runtime.block_on(async {
-            self.tell_health(ServingStatus::Serving).await;
             if let Some(listener) = admin {
-                tokio::spawn(admin::serve(listener, self.phase.subscribe()));
+                tokio::spawn(admin::serve(listener, self.phase.clone()));
             }
             tokio::select! {
                 _ = stopped.recv() => {}
                 () = self.watch_keyring() => {}
             }
-            // Whoever balances load hears of it before anything is closed.
-            self.tell_health(ServingStatus::NotServing).await;
+            // Whoever watches or asks for health, or for the probes, hears it now.
             let until = Instant::now() + self.grace;
             self.phase.send_replace(Phase::Draining { until });
             // The probes answer until the last call has ended.
@@ -248,32 +240,22 @@ impl Steering {
         });
     }
 
-    async fn tell_health(&self, status: ServingStatus) {
-        for name in ["", SERVICE_NAME] {
-            self.health.set_service_status(name, status).await;
-        }
-    }
-
     /// Takes every change of the keyring's folder.
     async fn watch_keyring(&self) {
         let mut ticks = interval(KEYRING_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut last_mistakes = String::new();
+        let mut folder = KeyFolder::new(self.keyring.clone());
         loop {
             ticks.tick().await;
-            match self.keyring.load_changed(&self.service.keyring()) {
-                Ok(None) => last_mistakes.clear(),
-                Ok(Some(keyring)) => {
-                    tracing::info!(?keyring, "the keyring changed");
+            match folder.look(&self.service.keyring()) {
+                Look::Same => {}
+                Look::Changed(keyring) => {
+                    let keys = format!("{keyring:?}");
                     self.service.replace_keyring(keyring);
-                    last_mistakes.clear();
+                    tracing::info!(keys, "the keyring changed");
                 }
-                Err(mistakes) => {
-                    let mistakes = mistakes.to_string();
-                    if mistakes != last_mistakes {
-                        tracing::error!(%mistakes, "the keyring can't be read again; the one in memory stays");
-                        last_mistakes = mistakes;
-                    }
+                Look::Mistaken(mistakes) => {
+                    tracing::error!(%mistakes, "the keyring can't be read again; the one in memory stays");
                 }
             }
         }

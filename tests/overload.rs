@@ -1,7 +1,12 @@
 //! The bounds of calls, through the real service: how many at once, how long, how
 //! large, and what one that goes wrong does to the others.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails panics")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that fails panics"
+)]
 
 mod support;
 
@@ -19,8 +24,8 @@ use support::{
     http2::{self, Peer, code, head, kind, message, status_of},
     issuer::{Behaviour, TestIssuer},
     service::{
-        BEGIN, Refused, Scene, WEB, client, configuration, configuration_with, for_user, server_by,
-        trusted, verifying,
+        BEGIN, Refused, Scene, WEB, client, configuration, configuration_with, for_user, project,
+        server_by, trusted, verifying,
     },
     until,
 };
@@ -230,6 +235,24 @@ async fn hundreds_of_calls_at_once_are_all_answered() {
     ids.dedup();
     assert_eq!(ids.len(), 256, "each has a token of its own");
     assert_eq!(scene.issuer.key_set_reads(), 1, "and the issuer was asked once");
+}
+
+#[tokio::test]
+async fn large_requests_at_once_are_all_answered() {
+    let scene = bounded("request_timeout = \"60s\"").await;
+    let calls: Vec<_> = (0..32)
+        .map(|at| {
+            let mut request = scene.publishing(&at.to_string());
+            trusted(&mut request).candidates[0].projects = (0..10_000)
+                .map(|at| project(&format!("{at:036}"), &format!("some-project-{at}")))
+                .collect();
+            let mut client = scene.client.clone();
+            tokio::spawn(async move { client.mint(request).await })
+        })
+        .collect();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
 }
 
 /// A clock that breaks when it is told, once.

@@ -1,7 +1,12 @@
 //! The bounds of connections, held against peers that a good client library would
 //! not let anybody be: the accept loop with a service that answers when it is told.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails panics")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that fails panics"
+)]
 
 mod support;
 

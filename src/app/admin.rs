@@ -17,7 +17,10 @@ pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, StartFailed> {
 }
 
 /// Serves `/livez` and `/readyz` until the runtime ends.
-pub(super) async fn serve(listener: TcpListener, phase: watch::Receiver<Phase>) {
+///
+/// It looks at the phase through a sender: the end waits for every receiver, and
+/// it doesn't wait for the probes.
+pub(super) async fn serve(listener: TcpListener, phase: watch::Sender<Phase>) {
     let ready = move || {
         let answer = match *phase.borrow() {
             Phase::Serving => (StatusCode::OK, "ready\n"),

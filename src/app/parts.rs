@@ -133,7 +133,11 @@ pub(super) fn callers(config: &Config) -> CallerTokens {
 /// The bounds of calls, and those of connections.
 pub(super) fn bounds(config: &ServerConfig) -> (GateBounds, ConnectionBounds) {
     (
-        GateBounds { max_in_flight: config.max_in_flight, request_timeout: config.request_timeout },
+        GateBounds {
+            max_in_flight: config.max_in_flight,
+            max_health: config.max_connections,
+            request_timeout: config.request_timeout,
+        },
         ConnectionBounds {
             max_connections: config.max_connections,
             max_age: config.max_connection_age,

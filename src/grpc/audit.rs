@@ -81,6 +81,23 @@ pub fn refused(call: &Call<'_>, refusal: &Refusal) {
     );
 }
 
+/// Tells of a call that was dropped before there was an answer. What it did is not
+/// undone.
+pub fn unanswered(call: &Call<'_>) {
+    tracing::info!(
+        target: TARGET,
+        rpc = call.rpc,
+        outcome = "unanswered",
+        caller = call.caller,
+        index = call.index,
+        client_ip = call.client.ip.map(tracing::field::display),
+        user_agent = call.client.user_agent,
+        took_us = micros(call.took),
+        "{} unanswered",
+        call.rpc
+    );
+}
+
 /// Tells of a call whose caller did not prove itself. Nothing that it brought is
 /// told but the method that the contract knows.
 pub fn stranger(path: &str, refusal: &Refusal) {

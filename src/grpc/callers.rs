@@ -9,6 +9,7 @@ use std::{
     convert::Infallible,
     fmt,
     future::{Ready, ready},
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -19,7 +20,11 @@ use sha2::{Digest as _, Sha256};
 use tonic::{body::Body, server::NamedService};
 use tower::Service;
 
-use super::{audit, status::status};
+use super::{
+    audit,
+    metered::{Held, Metered, Purse},
+    status::status,
+};
 use crate::service::{Caller, Reason, Refusal};
 
 /// The callers, by the SHA-256 of their tokens.
@@ -66,17 +71,19 @@ impl CallerTokens {
     }
 }
 
-/// A service whose every call has a caller that proved itself.
+/// A service whose every call has a caller that proved itself, and sends no more
+/// than there is room for.
 #[derive(Clone, Debug)]
 pub(super) struct Guarded<S> {
     inner: S,
     callers: Arc<CallerTokens>,
+    purse: Purse,
 }
 
 impl<S> Guarded<S> {
     /// A guard in front of a service.
     pub(super) fn new(inner: S, callers: Arc<CallerTokens>) -> Self {
-        Self { inner, callers }
+        Self { inner, callers, purse: Purse::full() }
     }
 }
 
@@ -94,11 +101,12 @@ impl Proven {
 
 impl<S, B> Service<Request<B>> for Guarded<S>
 where
-    S: Service<Request<B>, Response = Response<Body>, Error = Infallible>,
+    S: Service<Request<Metered<B>>, Response = Response<Body>, Error = Infallible>,
+    S::Future: Unpin,
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Either<S::Future, Ready<Result<Response<Body>, Infallible>>>;
+    type Future = Either<Holding<S::Future>, Ready<Result<Response<Body>, Infallible>>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(context)
@@ -108,13 +116,29 @@ where
         match self.callers.authenticate(request.headers()) {
             Ok(caller) => {
                 request.extensions_mut().insert(Proven(caller));
-                Either::Left(self.inner.call(request))
+                let held = Held::nothing(&self.purse);
+                let request = request.map(|body| Metered::new(body, Arc::clone(&held)));
+                Either::Left(Holding { call: self.inner.call(request), _held: held })
             }
             Err(refusal) => {
                 audit::stranger(request.uri().path(), &refusal);
                 Either::Right(ready(Ok(status(refusal).into_http())))
             }
         }
+    }
+}
+
+/// A call that keeps what it has taken until it is answered.
+pub(super) struct Holding<F> {
+    call: F,
+    _held: Arc<Held>,
+}
+
+impl<F: Future + Unpin> Future for Holding<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        Pin::new(&mut self.call).poll(context)
     }
 }
 

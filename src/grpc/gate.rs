@@ -3,6 +3,9 @@
 //!
 //! It also gives the library's own bare errors (a message too large, or not
 //! readable) the form that all refusals have.
+//!
+//! Health and reflection, which strangers may call and which may answer for ever,
+//! have places of their own, so that they never take one from the contract's calls.
 
 use std::{
     convert::Infallible,
@@ -10,14 +13,16 @@ use std::{
     panic::AssertUnwindSafe,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{HeaderMap, Request, Response};
-use tokio::sync::Semaphore;
-use tonic::{Code, body::Body};
+use http_body::Frame;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::{Code, Status, body::Body};
 use tower::Service;
 
 use super::status;
@@ -25,30 +30,59 @@ use super::status;
 /// Bounds that hold for all connections of a process together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GateBounds {
-    /// Calls at once; one more is refused as UNAVAILABLE, at once.
+    /// Calls of the contract at once; one more is refused as UNAVAILABLE, at once.
     pub max_in_flight: usize,
+    /// Calls of health at once, watched ones to their end. As many as there may be
+    /// connections: a client watches on each of its own.
+    pub max_health: usize,
     /// The deadline of a call that has none, and the latest of one that has.
     pub request_timeout: Duration,
 }
 
-/// The gate in front of a service.
+/// Calls of anything else at once, to their end: reflection, for a person with a
+/// tool. An answer that nobody reads holds 35 KiB.
+const MAX_OTHERS: usize = 64;
+
+/// The gate in front of a service. Its clones share its places.
 #[derive(Clone, Debug)]
 pub struct Gate<S> {
     inner: S,
-    places: Arc<Semaphore>,
+    calls: Arc<Semaphore>,
+    health: Arc<Semaphore>,
+    others: Arc<Semaphore>,
     request_timeout: Duration,
 }
 
-/// The places that all gates of a process share.
-pub fn places(bounds: GateBounds) -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(bounds.max_in_flight))
+impl<S> Gate<S> {
+    /// A gate in front of a service.
+    pub fn new(inner: S, bounds: GateBounds) -> Self {
+        let places = |most| Arc::new(Semaphore::new(most));
+        Self {
+            inner,
+            calls: places(bounds.max_in_flight),
+            health: places(bounds.max_health),
+            others: places(MAX_OTHERS),
+            request_timeout: bounds.request_timeout,
+        }
+    }
+
+    /// The places for calls of this path, and until when one is held.
+    fn places(&self, path: &str) -> (&Arc<Semaphore>, HeldUntil) {
+        match path.split('/').nth(1) {
+            Some("mintage.v1.TokenService") => (&self.calls, HeldUntil::Answered),
+            Some("grpc.health.v1.Health") => (&self.health, HeldUntil::Read),
+            _ => (&self.others, HeldUntil::Read),
+        }
+    }
 }
 
-impl<S> Gate<S> {
-    /// A gate in front of a service, sharing the places.
-    pub fn new(inner: S, bounds: GateBounds, places: Arc<Semaphore>) -> Self {
-        Self { inner, places, request_timeout: bounds.request_timeout }
-    }
+/// When a call's place is free again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HeldUntil {
+    /// There is an answer: all of it is there at once.
+    Answered,
+    /// The answer was taken by the peer, to its end.
+    Read,
 }
 
 impl<S, B> Service<Request<B>> for Gate<S>
@@ -65,21 +99,25 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+        let (places, held_until) = self.places(request.uri().path());
+        let Ok(place) = Arc::clone(places).try_acquire_owned() else {
             return Box::pin(async { Ok(status::overloaded().into_http()) });
         };
         let timeout = asked_timeout(request.headers())
             .map_or(self.request_timeout, |asked| asked.min(self.request_timeout));
         let answer = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
         Box::pin(async move {
-            let _place = place;
-            Ok(match tokio::time::timeout(timeout, answer).await {
+            let response = match tokio::time::timeout(timeout, answer).await {
                 Ok(Ok(Ok(response))) => in_form(response),
                 Ok(Err(_panic)) => {
                     tracing::error!("a call panicked; the others go on");
                     status::defect().into_http()
                 }
                 Err(_elapsed) => status::deadline_exceeded().into_http(),
+            };
+            Ok(match held_until {
+                HeldUntil::Answered => response,
+                HeldUntil::Read => response.map(|body| Body::new(InPieces::new(body, place))),
             })
         })
     }
@@ -115,6 +153,58 @@ fn in_form(response: Response<Body>) -> Response<Body> {
         Some(Code::OutOfRange) => status::unreadable_message(true).into_http(),
         Some(Code::Internal) => status::unreadable_message(false).into_http(),
         _ => response,
+    }
+}
+
+/// An answer that is handed over in small pieces, and holds its call's place until
+/// the last one is taken.
+///
+/// HTTP/2's flow control asks for the next piece only when the peer has room for
+/// it; one large piece it would take whole, and keep for a peer that reads nothing.
+struct InPieces {
+    body: Body,
+    rest: Bytes,
+    _place: OwnedSemaphorePermit,
+}
+
+/// A peer that reads nothing has so much of an answer kept for it.
+const PIECE_BYTES: usize = 1024;
+
+impl InPieces {
+    fn new(body: Body, place: OwnedSemaphorePermit) -> Self {
+        Self { body, rest: Bytes::new(), _place: place }
+    }
+
+    fn piece(&mut self) -> Frame<Bytes> {
+        Frame::data(self.rest.split_to(self.rest.len().min(PIECE_BYTES)))
+    }
+}
+
+impl http_body::Body for InPieces {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if !self.rest.is_empty() {
+            return Poll::Ready(Some(Ok(self.piece())));
+        }
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        Poll::Ready(frame.map(|frame| {
+            Ok(match frame?.into_data() {
+                Ok(data) => {
+                    self.rest = data;
+                    self.piece()
+                }
+                Err(trailers) => trailers,
+            })
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 }
 

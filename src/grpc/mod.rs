@@ -8,6 +8,8 @@ pub mod audit;
 mod callers;
 mod convert;
 pub mod gate;
+mod health;
+mod metered;
 mod server;
 pub mod status;
 pub mod transport;
@@ -37,3 +39,7 @@ pub mod proto {
 /// The largest message, in bytes: 20,000 projects with ids and names of PyPI's
 /// length take about half of it.
 pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// The largest message to health and reflection, in bytes, which take them from
+/// strangers: a name.
+const MAX_NAME_MESSAGE_BYTES: usize = 4 * 1024;

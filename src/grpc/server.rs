@@ -2,20 +2,22 @@
 
 use std::sync::Arc;
 
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 use tonic::{Request, Response, Status, service::Routes};
-use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic_health::pb::health_server::HealthServer;
 
 use super::{
-    CallerTokens, MAX_MESSAGE_BYTES,
+    CallerTokens, MAX_MESSAGE_BYTES, MAX_NAME_MESSAGE_BYTES,
     audit::{self, Call, Outcome},
     callers::{Guarded, Proven},
     convert::{self, VerifyCredential},
+    health::PhaseHealth,
     proto::{
         self,
         token_service_server::{TokenService, TokenServiceServer},
     },
     status::{reason_name, status},
+    transport::Phase,
 };
 use crate::service::{Admitted, Caller, Client, Refusal, Right, Service, Verdict, VerifyAnswer};
 
@@ -39,7 +41,7 @@ impl TokenServer {
 pub fn routes(
     server: TokenServer,
     callers: CallerTokens,
-    health: HealthServer<impl Health>,
+    phase: watch::Receiver<Phase>,
 ) -> Result<Routes, tonic_reflection::server::Error> {
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -49,10 +51,14 @@ pub fn routes(
     let tokens = TokenServiceServer::new(server)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(usize::MAX);
+    let health = HealthServer::new(PhaseHealth::new(phase));
+    let health = health.max_decoding_message_size(MAX_NAME_MESSAGE_BYTES);
+    let v1 = reflection().build_v1()?.max_decoding_message_size(MAX_NAME_MESSAGE_BYTES);
+    let v1alpha = reflection().build_v1alpha()?.max_decoding_message_size(MAX_NAME_MESSAGE_BYTES);
     Ok(Routes::new(Guarded::new(tokens, Arc::new(callers)))
         .add_service(health)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?)
+        .add_service(v1)
+        .add_service(v1alpha)
         .prepare())
 }
 
@@ -206,13 +212,16 @@ fn verify_outcome(answer: &VerifyAnswer<'_>) -> Outcome {
     }
 }
 
-/// What the audit trail is told of a call, as it becomes known.
+/// What the audit trail is told of a call, as it becomes known. A call that is
+/// dropped in the middle (its deadline, its caller gone, a panic) is told as well:
+/// it may have redeemed an ID token.
 struct Told {
     rpc: &'static str,
     index: String,
     caller: Option<Arc<Caller>>,
     client: Client,
     began: Instant,
+    ended: bool,
 }
 
 /// How much of an index's name is told that nobody has looked up yet.
@@ -221,27 +230,40 @@ const TOLD_INDEX_CHARS: usize = 64;
 impl Told {
     fn new(rpc: &'static str, index: &str) -> Self {
         let index = index.chars().take(TOLD_INDEX_CHARS).collect();
-        Self { rpc, index, caller: None, client: Client::default(), began: Instant::now() }
+        let (client, began) = (Client::default(), Instant::now());
+        Self { rpc, index, caller: None, client, began, ended: false }
     }
 
-    /// The end of every call: one event, and the answer or its status.
-    fn end<T>(&self, answer: Result<(T, Outcome), Refusal>) -> Result<Response<T>, Status> {
-        let call = Call {
+    fn call(&self) -> Call<'_> {
+        Call {
             rpc: self.rpc,
             caller: self.caller.as_ref().map_or("", |caller| &caller.name),
             index: &self.index,
             client: &self.client,
             took: self.began.elapsed(),
-        };
+        }
+    }
+
+    /// The end of every call: one event, and the answer or its status.
+    fn end<T>(mut self, answer: Result<(T, Outcome), Refusal>) -> Result<Response<T>, Status> {
+        self.ended = true;
         match answer {
             Ok((message, outcome)) => {
-                audit::answered(&call, &outcome);
+                audit::answered(&self.call(), &outcome);
                 Ok(Response::new(message))
             }
             Err(refusal) => {
-                audit::refused(&call, &refusal);
+                audit::refused(&self.call(), &refusal);
                 Err(status(refusal))
             }
+        }
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if !self.ended {
+            audit::unanswered(&self.call());
         }
     }
 }

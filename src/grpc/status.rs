@@ -113,6 +113,11 @@ pub fn deadline_exceeded() -> Status {
     Status::deadline_exceeded("the call did not end before its deadline")
 }
 
+/// A health check for something that isn't served here.
+pub fn no_such_service() -> Status {
+    Status::not_found("no service of this name is served here")
+}
+
 /// A defect that nobody caught sooner.
 pub fn defect() -> Status {
     status(Refusal::new(Reason::Internal, INTERNAL_SENTENCE))

@@ -263,12 +263,13 @@ fn builder(bounds: ConnectionBounds) -> http2::Builder<TokioExecutor> {
 /// Listens, in such a way that each core's runtime can listen too and the kernel
 /// spreads the connections over them.
 ///
-/// The first listener of a process proves the port free: with `SO_REUSEPORT` a
-/// second server on the same port would not be refused, it would share.
+/// With `SO_REUSEPORT` alone a second server on the same port would not be refused,
+/// it would share. So a socket that doesn't share proves the port free, and holds it
+/// until those that do are there: of two servers that start at once, one is refused.
 pub fn listen(address: SocketAddr, listeners: usize) -> io::Result<Vec<std::net::TcpListener>> {
-    let probe = socket(address, false)?;
-    let address = probe.local_addr()?.as_socket().unwrap_or(address);
-    drop(probe);
+    let proof = socket(address, false)?;
+    let address = proof.local_addr()?.as_socket().unwrap_or(address);
+    proof.set_reuse_port(true)?;
     (0..listeners.max(1)).map(|_| socket(address, true).map(Into::into)).collect()
 }
 

@@ -72,7 +72,7 @@ pub fn data(stream: u32, payload: &[u8], end: bool) -> Vec<u8> {
     frame(kind::DATA, u8::from(end), stream, payload)
 }
 
-/// RST_STREAM with CANCEL.
+/// `RST_STREAM` with `CANCEL`.
 pub fn reset(stream: u32) -> Vec<u8> {
     frame(kind::RESET, 0, stream, &8_u32.to_be_bytes())
 }

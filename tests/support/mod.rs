@@ -1,7 +1,14 @@
 //! What several test binaries need. Each uses a part of it.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![allow(unreachable_pub, reason = "the test binaries are the public")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::cast_possible_truncation,
+    reason = "a test that can't go on has failed"
+)]
 
 pub mod clock;
 pub mod http2;

@@ -94,9 +94,15 @@ impl Process {
     }
 
     /// Any command, without this process's environment.
-    pub fn run(mut command: Command) -> Self {
+    pub fn run(command: Command) -> Self {
+        Self::run_with(command, &[])
+    }
+
+    /// The same with an environment of the test's own.
+    pub fn run_with(mut command: Command, environment: &[(&str, &str)]) -> Self {
         let mut child = command
             .env_clear()
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -163,6 +169,16 @@ impl Process {
         assert!(!waited.timed_out(), "it doesn't end; so far: {:#?}", written.err);
         drop(written);
         self.child.wait().unwrap()
+    }
+
+    /// The same for a test whose own clients must go on meanwhile: an HTTP/2 client
+    /// that stands still doesn't hear that the service ends.
+    pub async fn end(&mut self) -> ExitStatus {
+        let until = Instant::now() + PATIENCE;
+        while self.written.0.lock().unwrap().open > 0 && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        self.wait()
     }
 
     /// Whether it still runs.
