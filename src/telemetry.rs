@@ -2,7 +2,8 @@
 //!
 //! Libraries below us see what must never be logged (a call's headers hold the
 //! caller's token), so at their finest levels they are left out whatever the
-//! filter says, unless it names them.
+//! filter says, unless it names them. What they write then holds no secret today
+//! (`tests/secrets.rs` looks), but that is theirs to keep, not ours.
 //!
 //! A panic is logged as an event too, by its place alone: its message may quote
 //! the very text on which the code failed.

@@ -10,6 +10,7 @@ mod convert;
 pub mod gate;
 mod health;
 mod metered;
+mod redacted;
 mod server;
 pub mod status;
 pub mod transport;

@@ -1,7 +1,7 @@
 //! Revoke: ends an upload token, and every token narrowed from it, before its time.
 
 use super::{
-    Admitted, Kept, MARK_SLACK, Reason, Refusal, Secret, Service,
+    Admitted, Index, Kept, MARK_SLACK, Reason, Refusal, Secret, Service,
     known::{known, token_id},
 };
 use crate::{
@@ -53,6 +53,11 @@ impl Service {
                 let message = "a token id has 1 to 344 bytes";
                 return Err(Refusal::new(Reason::RequestInvalid, message).at("token_id"));
             }
+            // It would revoke nothing, and be told in the audit trail.
+            RevokeTarget::TokenId(id) if looks_like_a_token(&id, at.index()) => {
+                let message = "this is an upload token, not the id of one; it belongs in token";
+                return Err(Refusal::new(Reason::RequestInvalid, message).at("token_id"));
+            }
             RevokeTarget::TokenId(id) => id,
             RevokeTarget::Token(token, kept) => {
                 let macaroon = Self::read_upload_token(at, &token.0)?;
@@ -70,6 +75,10 @@ impl Service {
         };
         Ok(RevokeAnswer { token_id, revoked })
     }
+}
+
+fn looks_like_a_token(id: &str, index: &Index) -> bool {
+    id.strip_prefix(index.prefix.as_str()).is_some_and(|rest| rest.starts_with('-'))
 }
 
 /// The moment after which no token of this identifier can be valid. A holder may
