@@ -43,10 +43,12 @@ pub fn run() -> Result<(), DemoFailed> {
         .build()
         .map_err(failed("starting"))?;
     runtime.block_on(async {
+        // Both before anything is there that must not be left behind.
         let mut stop = signal(SignalKind::terminate()).map_err(failed("starting"))?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed("starting"))?;
         tokio::select! {
             told = tell() => told,
-            _ = tokio::signal::ctrl_c() => Err(DemoFailed::new("it was interrupted")),
+            _ = interrupt.recv() => Err(DemoFailed::new("it was interrupted")),
             _ = stop.recv() => Err(DemoFailed::new("it was stopped")),
         }
     })
