@@ -9,7 +9,7 @@
 //! | key | default | meaning |
 //! |---|---|---|
 //! | `max_in_flight` | `1024` | requests at once; beyond, UNAVAILABLE |
-//! | `max_connections` | `1024` | connections at once; beyond, the next waits |
+//! | `max_connections` | `512` | connections at once; beyond, the next waits |
 //! | `max_connection_age` | `"30m"` | then the peer is told to open another one |
 //! | `connection_age_grace` | `"30s"` | then the old one is closed |
 //! | `request_timeout` | `"10s"` | deadline of a call that brings none, and the longest |
@@ -50,7 +50,7 @@ pub(super) fn read(mut section: Section<'_>) -> ServerConfig {
     let count = || integer(1..=MAX_COUNT);
     let server = ServerConfig {
         max_in_flight: section.or("max_in_flight", 1_024, count()),
-        max_connections: section.or("max_connections", 1_024, count()),
+        max_connections: section.or("max_connections", 512, count()),
         max_connection_age: section.or("max_connection_age", seconds(1_800), long(1)),
         connection_age_grace: section.or("connection_age_grace", seconds(30), long(0)),
         request_timeout: section.or("request_timeout", seconds(10), short(10)),
