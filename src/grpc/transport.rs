@@ -6,6 +6,7 @@
 //! its own loop around hyper, and the rest of tonic stays as it is.
 
 use std::{
+    convert::Infallible,
     io,
     net::SocketAddr,
     pin::{Pin, pin},
@@ -92,6 +93,31 @@ pub enum Phase {
     },
 }
 
+/// What is served: calls, each on its own, none of which can fail.
+pub trait Calls:
+    Service<
+        http::Request<Body>,
+        Response = http::Response<Body>,
+        Error = Infallible,
+        Future: Send + 'static,
+    > + Clone
+    + Send
+    + 'static
+{
+}
+
+impl<S> Calls for S where
+    S: Service<
+            http::Request<Body>,
+            Response = http::Response<Body>,
+            Error = Infallible,
+            Future: Send + 'static,
+        > + Clone
+        + Send
+        + 'static
+{
+}
+
 /// The places that all accept loops of a process share.
 pub fn places(bounds: ConnectionBounds) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(bounds.max_connections))
@@ -99,22 +125,13 @@ pub fn places(bounds: ConnectionBounds) -> Arc<Semaphore> {
 
 /// Accepts and serves connections until the phase says otherwise, then lets the
 /// running calls end, and ends itself when they have or their time is over.
-pub async fn serve<S>(
+pub async fn serve(
     listener: TcpListener,
-    service: S,
+    service: impl Calls,
     bounds: ConnectionBounds,
     places: Arc<Semaphore>,
     mut phase: watch::Receiver<Phase>,
-) where
-    S: Service<
-            http::Request<Body>,
-            Response = http::Response<Body>,
-            Error = std::convert::Infallible,
-        > + Clone
-        + Send
-        + 'static,
-    S::Future: Send + 'static,
-{
+) {
     let mut connections = JoinSet::new();
     while let Some((stream, place)) = next(&listener, &places, &mut phase).await {
         // Those that have ended are forgotten; there are never more than places.
@@ -173,22 +190,13 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-async fn connection<S>(
+async fn connection(
     stream: TcpStream,
-    service: S,
+    service: impl Calls,
     bounds: ConnectionBounds,
     place: OwnedSemaphorePermit,
     mut phase: watch::Receiver<Phase>,
-) where
-    S: Service<
-            http::Request<Body>,
-            Response = http::Response<Body>,
-            Error = std::convert::Infallible,
-        > + Clone
-        + Send
-        + 'static,
-    S::Future: Send + 'static,
-{
+) {
     let _place = place;
     let began = Instant::now();
     if let Err(error) = stream.set_nodelay(true) {
