@@ -210,18 +210,26 @@ async fn a_repeated_mint_gets_the_token_of_the_key_it_was_minted_with() {
     // The keyring's folder, empty until now, says that k1 mints.
     fs::write(path("k2"), STANDARD.encode(SECOND_KEY)).unwrap();
     fs::write(path("k1"), STANDARD.encode(MASTER_KEY)).unwrap();
-    let mut user = scene.mint(for_user(None)).await.unwrap();
-    while user.token_id.starts_with("m1.k2.") {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        user = scene.mint(for_user(None)).await.unwrap();
-    }
+    let minted_with = async || scene.mint(for_user(None)).await.unwrap().token_id;
+    soon("k1 mints", async || minted_with().await.starts_with("m1.k1.")).await;
     assert_eq!(scene.mint(request.clone()).await.unwrap(), first);
 
     fs::remove_file(path("k2")).unwrap();
-    while reasons(&scene.verify(verifying(&first.token)).await.unwrap()).is_empty() {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let denied = async || reasons(&scene.verify(verifying(&first.token)).await.unwrap());
+    soon("k2 is retired", async || !denied().await.is_empty()).await;
     let answer = scene.verify(verifying(&first.token)).await.unwrap();
     assert_eq!(reasons(&answer), ["TOKEN_KEY_UNKNOWN"]);
     reused(scene.mint(request).await);
+}
+
+/// Asks until the service says yes: it looks at the keyring's folder every few
+/// seconds. A minute at most.
+async fn soon(what: &str, asked: impl AsyncFn() -> bool) {
+    let asking = async {
+        while !asked().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(60), asking).await;
+    assert!(waited.is_ok(), "waited in vain: {what}");
 }
