@@ -8,34 +8,60 @@
 //! A panic is logged as an event too, by its place alone: its message may quote
 //! the very text on which the code failed.
 
+mod json;
+mod writer;
+
 use std::{io, panic};
 
 use anstream::{AutoStream, ColorChoice};
 use tracing_subscriber::{EnvFilter, fmt, util::TryInitError};
 
+use self::{json::Json, writer::Writing};
 use crate::config::{LogConfig, LogFormat};
 
 /// Libraries through which headers and bodies pass.
 const CARRIERS: [&str; 9] =
     ["h2", "hyper", "hyper_util", "tonic", "tower", "reqwest", "rustls", "axum", "mio"];
 
+/// A log that is written. Dropped, it has been, to its last line.
+#[must_use = "the last lines are written when it is dropped"]
+#[derive(Debug)]
+pub struct Log(#[expect(dead_code, reason = "lives until the log ends")] Writing);
+
+/// Why nothing can be logged.
+#[derive(Debug, thiserror::Error)]
+pub enum NoLog {
+    /// Somebody else logs for this process already.
+    #[error(transparent)]
+    Taken(#[from] TryInitError),
+    /// There is no thread that could write.
+    #[error("the system does not let the log be written: {0}")]
+    System(#[from] io::Error),
+}
+
 /// Starts logging for this process. Fails where somebody else has.
-pub fn start(config: &LogConfig) -> Result<(), TryInitError> {
+pub fn start(config: &LogConfig) -> Result<Log, NoLog> {
     use tracing_subscriber::util::SubscriberInitExt as _;
 
     let colours = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
-    let lines =
-        fmt().with_env_filter(filter(&config.filter)).with_writer(io::stderr).with_ansi(colours);
+    let writing = Writing::start(io::stderr())?;
+    let lines = writing.lines();
+    let events = fmt()
+        .with_env_filter(filter(&config.filter))
+        .with_writer(writing.lines())
+        .with_ansi(colours);
     match config.format {
-        LogFormat::Text => lines.finish().try_init(),
-        LogFormat::Json => lines.json().finish().try_init(),
+        LogFormat::Text => events.finish().try_init(),
+        LogFormat::Json => events.event_format(Json).finish().try_init(),
     }?;
-    panic::set_hook(Box::new(|panicked| {
+    panic::set_hook(Box::new(move |panicked| {
         let place = panicked.location().map(tracing::field::display);
         let thread = std::thread::current();
         tracing::error!(place, thread = thread.name(), "a defect: the code panicked here");
+        // It may be the last thing that this process does.
+        lines.flush();
     }));
-    Ok(())
+    Ok(Log(writing))
 }
 
 /// The configured filter, with every carrier held at `info` that it doesn't name.
