@@ -190,6 +190,33 @@ fn a_good_configuration_is_summed_up() {
 }
 
 #[test]
+fn a_shared_store_is_summed_up_without_its_credentials() {
+    for (store, expected) in [
+        (
+            "url = \"rediss://mintage@redis.internal/3\"\npassword_file = \"password\"",
+            "Redis at redis.internal:6379, over TLS; for any number of replicas",
+        ),
+        (
+            "url = \"redis://one,[::1]:5\"\ntopology = \"sentinel\"\nsentinel_master = \"main\"",
+            "Redis \"main\", by the sentinels one:26379, [::1]:5; for any number of replicas",
+        ),
+        (
+            "url = \"redis://one,two\"\ntopology = \"cluster\"",
+            "Redis cluster, by one:6379, two:6379; for any number of replicas",
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("password"), "hunter2\n").unwrap();
+        let file = configured(folder.path(), &format!("[store]\nkind = \"redis\"\n{store}"));
+        let output = mintage(&["config", "check", "--config", &file], "");
+        assert_eq!((output.status.code(), err(&output)), (Some(0), String::new()));
+        let shown = out(&output);
+        let store = shown.lines().find_map(|line| line.strip_prefix("  store     "));
+        assert_eq!(store, Some(expected), "{shown}");
+    }
+}
+
+#[test]
 fn a_bad_configuration_exits_with_1_and_a_line_for_every_mistake() {
     let folder = tempfile::tempdir().unwrap();
     let file = configured(folder.path(), "listen = \"0.0.0.0:1\"\nlisten_too = 1");

@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails panics")]
 
+#[path = "config/redis.rs"]
+mod redis;
+
 use std::{fs, path::Path, time::Duration};
 
 use mintage::{
@@ -317,10 +320,6 @@ fn without_callers_only_loopback_is_served() {
 fn one_mistake_is_one_sentence() {
     let with = |line: &str| WHOLE.replace("max_embedded_projects = 10", line);
     for (text, expected) in [
-        (
-            WHOLE.replace("kind = \"memory\"\nmax_entries = 1000", "kind = \"redis\"\nurl = \"x\""),
-            "store.kind: is \"redis\", but this version has only the memory store",
-        ),
         (
             WHOLE.replace(
                 "https://gitlab.example:8443/gitlab",

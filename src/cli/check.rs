@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::{
-    config::{Callers, Config, StoreConfig},
+    config::{Callers, Config, Endpoint, RedisTopology, StoreConfig},
     macaroon::Keyring,
     paint::{GOOD, facts},
 };
@@ -27,16 +27,37 @@ fn summary(config: &Config, keyring: &Keyring) -> Vec<(&'static str, String)> {
         Callers::Anonymous => "whoever reaches the port".to_owned(),
         Callers::Known(callers) => lines(callers.iter().map(|one| one.caller.name.clone())),
     };
-    let StoreConfig::Memory { max_entries } = config.store;
     vec![
         ("gRPC on", config.listen.to_string()),
         ("admin on", config.admin_listen.map_or("none".to_owned(), |admin| admin.to_string())),
         ("keys", lines(keys)),
-        ("store", format!("memory, up to {max_entries} entries; for one replica")),
+        ("store", store(&config.store)),
         ("callers", callers),
         ("issuers", lines(issuers)),
         ("indexes", lines(config.indexes.keys().cloned())),
     ]
+}
+
+fn store(config: &StoreConfig) -> String {
+    let redis = match config {
+        StoreConfig::Memory { max_entries } => {
+            return format!("memory, up to {max_entries} entries; for one replica");
+        }
+        StoreConfig::Redis(redis) => redis,
+    };
+    let place = match &redis.topology {
+        RedisTopology::Single(endpoint) => format!("at {endpoint}"),
+        RedisTopology::Sentinel { sentinels, master } => {
+            format!("\"{master}\", by the sentinels {}", listed(sentinels))
+        }
+        RedisTopology::Cluster(nodes) => format!("cluster, by {}", listed(nodes)),
+    };
+    let tls = if redis.tls.is_some() { ", over TLS" } else { "" };
+    format!("Redis {place}{tls}; for any number of replicas")
+}
+
+fn listed(endpoints: &[Endpoint]) -> String {
+    endpoints.iter().map(Endpoint::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn lines(items: impl Iterator<Item = String>) -> String {

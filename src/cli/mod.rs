@@ -153,6 +153,6 @@ impl Command {
 
 fn serve(file: &ConfigFile) -> Result<(), Failed> {
     let (config, keyring) = file.load()?;
-    telemetry::start(&config.log).map_err(|error| Failed::one(error.to_string()))?;
+    let _log = telemetry::start(&config.log).map_err(|error| Failed::one(error.to_string()))?;
     app::run(&config, keyring).map_err(|failed| Failed::one(failed.to_string()))
 }

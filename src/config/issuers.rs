@@ -13,13 +13,13 @@
 //! (default `"1h"`, 1 minute to 1 day) is how old its keys may get while it is
 //! down; `enabled = false` refuses its ID tokens for the time being.
 
-use std::{collections::BTreeSet, fs, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use url::{Host, Url};
 
 use crate::oidc::{Algorithm, Issuer, Provider};
 
-use super::certificates::certificates;
+use super::certificates::authorities_at;
 use super::reader::{Found, Read, Section, boolean, one_of, printable, string, time};
 
 /// Longest issuer URL, in bytes. The longest in use have fewer than 100.
@@ -68,7 +68,7 @@ pub(super) fn read(root: &mut Section<'_>) -> Issuers {
         let algorithms = algorithms(&mut section);
         let enabled = section.or("enabled", true, boolean);
         let path = section.path_reader();
-        let ca_file = section.optional("ca_file", |found| certificates(readable(path(found)?)?));
+        let ca_file = section.optional("ca_file", |found| authorities_at(path(found)?));
         let jwks_hosts = section.list("jwks_hosts", jwks_host).unwrap_or_default();
         let max_stale = section.or("max_stale", HOUR, time(max_stale.clone()));
         if let Some(url) = &declared
@@ -142,14 +142,6 @@ fn jwks_host(found: &Found<'_>) -> Read<String> {
     match host_of_issuer(&format!("https://{text}")) {
         Ok(host) if host == text => Ok(host),
         _ => Err(wrong()),
-    }
-}
-
-fn readable(path: PathBuf) -> Read<PathBuf> {
-    match fs::File::open(&path).and_then(|file| file.metadata()) {
-        Ok(metadata) if metadata.is_file() => Ok(path),
-        Ok(_) => Err(format!("names {}, which is not a file", path.display())),
-        Err(error) => Err(format!("names {}, which can't be read: {error}", path.display())),
     }
 }
 

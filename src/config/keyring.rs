@@ -16,7 +16,6 @@ use std::{
     collections::BTreeMap,
     ffi::OsStr,
     fs, io,
-    io::Read as _,
     path::{Path, PathBuf},
 };
 
@@ -26,6 +25,7 @@ use zeroize::Zeroizing;
 use crate::macaroon::{KeyId, Keyring, MasterKey};
 
 use super::{
+    file,
     mistake::{Mistake, Mistakes},
     reader::{Section, string},
 };
@@ -154,7 +154,8 @@ impl KeyFiles {
 }
 
 fn master_key(path: &Path) -> Result<MasterKey, String> {
-    let content = content(path).map_err(|error| format!("can't be read: {error}"))?;
+    let content =
+        file::secret(path, MAX_FILE_BYTES).map_err(|error| format!("can't be read: {error}"))?;
     if content.len() > MAX_FILE_BYTES {
         return Err(format!("is longer than {MAX_FILE_BYTES} bytes, so it is no key"));
     }
@@ -164,16 +165,4 @@ fn master_key(path: &Path) -> Result<MasterKey, String> {
         .map_err(|_| "does not hold one line of standard base64".to_owned())?;
     MasterKey::new(bytes.get(..length).unwrap_or_default())
         .map_err(|_| format!("holds {length} bytes; a key has at least {}", MasterKey::MIN_BYTES))
-}
-
-/// The file, or one byte more than the bound. Read into one buffer, so that no
-/// copy of a key is left behind by a growing one.
-fn content(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
-    let file = fs::File::open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is not a file"));
-    }
-    let mut content = Zeroizing::new(Vec::with_capacity(MAX_FILE_BYTES + 64));
-    file.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut content)?;
-    Ok(content)
 }

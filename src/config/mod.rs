@@ -31,6 +31,7 @@ mod callers;
 mod certificates;
 pub mod duration;
 mod environment;
+mod file;
 mod indexes;
 mod issuers;
 mod keyring;
@@ -38,6 +39,7 @@ mod limits;
 mod log;
 mod mistake;
 mod reader;
+mod secret;
 mod server;
 mod store;
 
@@ -65,8 +67,9 @@ pub use issuers::IssuerConfig;
 pub use keyring::KeyringConfig;
 pub use log::{LogConfig, LogFormat};
 pub use mistake::{Mistake, Mistakes};
+pub use secret::{SecretBytes, SecretText};
 pub use server::ServerConfig;
-pub use store::StoreConfig;
+pub use store::{ClientPem, Endpoint, RedisConfig, RedisTls, RedisTopology, StoreConfig};
 
 use reader::{Reading, Section, address, boolean, string};
 
@@ -218,7 +221,7 @@ fn whole(mut root: Section<'_>) -> (Option<Config>, Option<KeyringConfig>) {
     let server = server::read(root.section("server"));
     root.end();
 
-    let config = keyring.clone().map(|keyring| Config {
+    let config = keyring.clone().zip(store).map(|(keyring, store)| Config {
         listen,
         admin_listen,
         keyring,

@@ -119,6 +119,27 @@ impl<'r> Section<'r> {
         self.optional(key, read).unwrap_or(default)
     }
 
+    /// A value with a default; None where there is one that can't be read, for
+    /// what is read in another way according to it.
+    pub(super) fn chosen<T>(
+        &mut self,
+        key: &'static str,
+        default: T,
+        read: impl Fn(&Found<'_>) -> Read<T>,
+    ) -> Option<T> {
+        let absent = !self.has(key);
+        self.optional(key, read).or_else(|| absent.then_some(default))
+    }
+
+    /// Notes of each of these keys that is there that it doesn't belong.
+    pub(super) fn misplaced(&mut self, keys: &[&str], sentence: &str) {
+        for key in keys {
+            if self.table.remove(*key).is_some() {
+                self.wrong(key, sentence);
+            }
+        }
+    }
+
     /// A list that may be absent, without the items that can't be read.
     pub(super) fn list<T>(
         &mut self,
@@ -304,6 +325,15 @@ pub(super) fn printable(max: usize) -> impl Fn(&Found<'_>) -> Read<String> {
         } else {
             Err("must be printable ASCII".to_owned())
         }
+    }
+}
+
+/// The same without white space.
+pub(super) fn word(max: usize) -> impl Fn(&Found<'_>) -> Read<String> {
+    let printable = printable(max);
+    move |found| match printable(found)? {
+        text if text.contains(' ') => Err("must not hold white space".to_owned()),
+        text => Ok(text),
     }
 }
 

@@ -16,6 +16,7 @@ fn the_smallest_toml_in_every_modules_head_is_read() {
         include_str!("log.rs"),
         include_str!("server.rs"),
         include_str!("store.rs"),
+        include_str!("store/redis.rs"),
     ];
     let smallest = block(sources[0]);
     for source in sources {
