@@ -4,40 +4,45 @@
 //! One runtime of one thread for each core, each with its own listening socket on
 //! the same port: a request is served on the core that its connection came in on,
 //! which costs half of what one shared runtime does. Beside them one more thread
-//! steers: the admin port, the keyring's folder, the end.
+//! steers: the admin port, the keyring's folder, the store's health, the end.
 
 mod admin;
 mod keys;
 mod parts;
+mod readiness;
+mod store;
 
 use std::{
     io,
     net::SocketAddr,
-    sync::Arc,
+    panic::AssertUnwindSafe,
+    sync::{Arc, mpsc as blocking},
     thread::{self, JoinHandle},
     time::Duration,
 };
 
+use futures_util::FutureExt as _;
 use tokio::{
     runtime::{Builder, Runtime},
     sync::{mpsc, watch},
-    time::{Instant, MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval, timeout},
 };
 
 use crate::{
     config::{Config, KeyringConfig},
     grpc::{
         self, TokenServer,
-        gate::Gate,
+        gate::{Gate, Refusals},
         transport::{self, Phase},
     },
     macaroon::Keyring,
-    ports::{Clock, Randomness},
+    ports::{Clock, Randomness, Store},
     service::Service,
 };
 
 use keys::{KeyFolder, Look};
 pub use parts::{SystemClock, SystemRandomness};
+use readiness::{Probed, Readiness, Turn};
 
 /// Why the service did not start: one sentence.
 #[derive(Debug, thiserror::Error)]
@@ -126,9 +131,13 @@ fn stop_signals() -> io::Result<impl Future<Output = ()>> {
 }
 
 impl Server {
-    /// Starts the service, and comes back when its ports are open.
+    /// Starts the service, and comes back when its ports are open and its store was
+    /// asked whether it is there: whoever asks for health from then on hears the truth.
     pub fn start(config: &Config, keyring: Keyring, world: World) -> Result<Self, StartFailed> {
-        let service = Arc::new(parts::service(config, keyring, world)?);
+        let clock = Arc::clone(&world.clock);
+        let shared = store::store(&config.store, clock.now());
+        let store = Arc::clone(&shared.store);
+        let service = Arc::new(parts::service(config, keyring, shared, world)?);
         let listeners =
             transport::listen(config.listen, config.server.threads).map_err(|error| {
                 StartFailed::Listen { key: "listen", address: config.listen, error }
@@ -139,7 +148,7 @@ impl Server {
             admin.as_ref().map(std::net::TcpListener::local_addr).transpose()?,
         );
 
-        let (phase, phases) = watch::channel(Phase::Serving);
+        let (phase, phases) = watch::channel(Phase::Cut);
         let server = TokenServer::new(Arc::clone(&service));
         let routes = grpc::routes(server, parts::callers(config), phases.clone())?;
         let (gate_bounds, connection_bounds) = parts::bounds(&config.server);
@@ -149,13 +158,14 @@ impl Server {
         let mut threads = Vec::with_capacity(listeners.len() + 1);
         for (at, listener) in listeners.into_iter().enumerate() {
             let runtime = Builder::new_current_thread().enable_all().build()?;
-            let (gate, places, phases) = (gate.clone(), Arc::clone(&places), phases.clone());
+            let (gate, pace) = gate.of_a_core(Instant::now());
+            let (places, phases) = (Arc::clone(&places), phases.clone());
             threads.push(named(format!("mintage-{at}"), move || {
                 runtime.block_on(async move {
                     match tokio::net::TcpListener::from_std(listener) {
                         Ok(listener) => {
-                            transport::serve(listener, gate, connection_bounds, places, phases)
-                                .await;
+                            let bounds = connection_bounds;
+                            transport::serve(listener, gate, bounds, places, pace, phases).await;
                         }
                         Err(error) => tracing::error!(%error, "a listener could not be used"),
                     }
@@ -165,14 +175,20 @@ impl Server {
         let (stop, stopped) = mpsc::channel(1);
         let steering = Steering {
             service,
+            store,
+            clock,
             keyring: config.keyring.clone(),
             phase,
+            refusals: gate.refusals(),
             grace: config.server.shutdown_grace,
         };
+        let (first_probe, first_probed) = blocking::channel();
         let runtime = Builder::new_current_thread().enable_all().build()?;
         threads.push(named("mintage-steer".to_owned(), move || {
-            steering.run(&runtime, admin, stopped);
+            steering.run(&runtime, admin, first_probe, stopped);
         })?);
+        // Nothing is ever sent: it is heard that the other end was dropped.
+        let _ = first_probed.recv();
         let (grpc, admin) = addresses;
         tracing::info!(%grpc, admin = admin.map(tracing::field::display), "listening");
         Ok(Self { grpc, admin, stop, threads })
@@ -205,11 +221,14 @@ fn named(name: String, body: impl FnOnce() + Send + 'static) -> io::Result<JoinH
     thread::Builder::new().name(name).spawn(body)
 }
 
-/// What runs beside the serving: probes, keys, the end.
+/// What runs beside the serving: probes, keys, the store's health, the end.
 struct Steering {
     service: Arc<Service>,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
     keyring: KeyringConfig,
     phase: watch::Sender<Phase>,
+    refusals: Refusals,
     grace: Duration,
 }
 
@@ -217,11 +236,22 @@ struct Steering {
 /// it mints anywhere, and nobody rotates in less than a minute.
 const KEYRING_INTERVAL: Duration = Duration::from_secs(5);
 
+/// How often it is told that calls were refused because there were too many.
+const REFUSALS_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How often the store is asked whether it is there.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A store bounds its own answers, as its configuration says; this bounds a store
+/// that doesn't.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+
 impl Steering {
     fn run(
         self,
         runtime: &Runtime,
         admin: Option<std::net::TcpListener>,
+        first_probe: blocking::Sender<()>,
         mut stopped: mpsc::Receiver<()>,
     ) {
         runtime.block_on(async {
@@ -231,7 +261,10 @@ impl Steering {
             tokio::select! {
                 _ = stopped.recv() => {}
                 () = self.watch_keyring() => {}
+                () = self.watch_store(first_probe) => {}
+                () = self.watch_gate() => {}
             }
+            // Nothing but the end changes the phase from here on.
             // Whoever watches or asks for health, or for the probes, hears it now.
             let until = Instant::now() + self.grace;
             self.phase.send_replace(Phase::Draining { until });
@@ -257,6 +290,72 @@ impl Steering {
                 Look::Mistaken(mistakes) => {
                     tracing::error!(%mistakes, "the keyring can't be read again; the one in memory stays");
                 }
+            }
+        }
+    }
+
+    /// Tells of calls that were refused at the gate: their number, not each of them.
+    async fn watch_gate(&self) {
+        let mut ticks = interval(REFUSALS_INTERVAL);
+        let mut told = 0;
+        loop {
+            ticks.tick().await;
+            let refused = self.refusals.count();
+            if refused > told {
+                let calls = refused - told;
+                tracing::warn!(calls, "refused: more calls at once than the service can do");
+                told = refused;
+            }
+        }
+    }
+
+    /// Probes the store for as long as the service runs. `first` is dropped after the
+    /// first time, which whoever waits for it hears.
+    async fn watch_store(&self, first: blocking::Sender<()>) {
+        let mut readiness = self.look_at_store(Readiness::Starting).await;
+        drop(first);
+        let mut ticks = interval(PROBE_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            readiness = self.look_at_store(readiness).await;
+        }
+    }
+
+    async fn look_at_store(&self, readiness: Readiness) -> Readiness {
+        let began = Instant::now();
+        let answer = self.probe().await;
+        let probed = Probed { answered: answer.is_ok(), began, ended: Instant::now() };
+        let (next, turn) = readiness.after(probed);
+        self.tell(turn, answer.as_ref().err());
+        next
+    }
+
+    /// Asks the store once. Err says why there was no answer.
+    async fn probe(&self) -> Result<(), String> {
+        let asked = async { self.store.probe(self.clock.now()).await };
+        match timeout(PROBE_TIMEOUT, AssertUnwindSafe(asked).catch_unwind()).await {
+            Ok(Ok(answer)) => answer.map_err(|failure| failure.cause),
+            // It would end this thread otherwise, and with it the service.
+            Ok(Err(_panic)) => Err("the probe panicked".to_owned()),
+            Err(_elapsed) => Err(format!("no answer for {PROBE_TIMEOUT:?}")),
+        }
+    }
+
+    /// Tells everybody what a probe changed.
+    fn tell(&self, turn: Turn, cause: Option<&String>) {
+        match turn {
+            Turn::None => {}
+            Turn::Begun => {
+                self.phase.send_replace(Phase::Serving);
+            }
+            Turn::Lost => {
+                self.phase.send_replace(Phase::Cut);
+                tracing::warn!(cause, "not ready: the store is out of reach");
+            }
+            Turn::Back { after } => {
+                self.phase.send_replace(Phase::Serving);
+                tracing::info!(?after, "ready again: the store is back");
             }
         }
     }

@@ -56,6 +56,11 @@ impl Mark {
         Self::of("limit", &[name.as_bytes(), party.as_bytes()])
     }
 
+    /// The key set of an issuer, shared by replicas.
+    pub fn key_set(issuer: &str) -> Self {
+        Self::of("key-set", &[issuer.as_bytes()])
+    }
+
     /// The hash itself.
     pub const fn bytes(&self) -> &[u8; 32] {
         &self.0

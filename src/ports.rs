@@ -1,6 +1,6 @@
 //! What the use cases ask of the world, in the words of the domain.
 //!
-//! Four object-safe ports. Answers are enums, so that "no" and "I can't tell"
+//! Five object-safe ports. Answers are enums, so that "no" and "I can't tell"
 //! are never the same value.
 
 use std::{sync::Arc, time::Duration};
@@ -87,6 +87,60 @@ pub trait Store: Send + Sync {
         until: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<Revoked, StoreFailure>;
+
+    /// Whether the store can be reached. Asked once a second, however many calls
+    /// there are; here a store also looks after itself.
+    async fn probe(&self, now: Timestamp) -> Result<(), StoreFailure>;
+}
+
+/// Where replicas leave issuers' key sets for each other, sealed. What lies there
+/// is a stranger's until its seal was checked. `now` is the caller's clock.
+#[async_trait]
+pub trait KeySetShelf: Send + Sync {
+    /// What was left last, if it is still there; of a stranger's value that is
+    /// longer only so many bytes.
+    async fn get(
+        &self,
+        issuer: Mark,
+        most: usize,
+        now: Timestamp,
+    ) -> Result<Option<Vec<u8>>, StoreFailure>;
+
+    /// Leaves a sealed key set there for so long.
+    async fn put(
+        &self,
+        issuer: Mark,
+        sealed: &[u8],
+        keep: Duration,
+        now: Timestamp,
+    ) -> Result<(), StoreFailure>;
+
+    /// Claims the right to fetch for the issuer, for as long as `hold` says at
+    /// most: its holder may die.
+    async fn claim(
+        &self,
+        issuer: Mark,
+        holder: [u8; 16],
+        hold: Duration,
+        now: Timestamp,
+    ) -> Result<Claimed, StoreFailure>;
+
+    /// Gives the right back, where this holder still has it.
+    async fn release(
+        &self,
+        issuer: Mark,
+        holder: [u8; 16],
+        now: Timestamp,
+    ) -> Result<(), StoreFailure>;
+}
+
+/// The answer to a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claimed {
+    /// It is the caller's now.
+    Ours,
+    /// Somebody else has it.
+    Others,
 }
 
 /// How long a mark lives whose end has passed already when it is set.

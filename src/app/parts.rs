@@ -2,23 +2,24 @@
 
 use std::sync::Arc;
 
-use super::{StartFailed, World};
+use arc_swap::ArcSwap;
+
+use super::{StartFailed, World, store::Shared};
 use crate::{
     caveat::Offered,
     clock::Timestamp,
-    config::{Callers, Config, IndexConfig, IssuerConfig, ServerConfig, StoreConfig},
+    config::{Callers, Config, IndexConfig, IssuerConfig, ServerConfig},
     grant::GrantPolicy,
     grpc::{
         CallerTokens,
         gate::GateBounds,
         transport::{self, ConnectionBounds},
     },
-    keysets::{IssuerKeys, KeySetCache, Timing},
+    keysets::{IssuerKeys, KeySetCache, Sharing, Timing},
     macaroon::Keyring,
     oidc::Issuer,
-    ports::{Clock, Randomness, Store},
+    ports::{Clock, KeySetShelf, Randomness},
     service::{Index, Parts, Service},
-    store::MemoryStore,
     world,
 };
 
@@ -52,15 +53,11 @@ impl Randomness for SystemRandomness {
 pub(super) fn service(
     config: &Config,
     keyring: Keyring,
+    Shared { store, shelf }: Shared,
     world: World,
 ) -> Result<Service, StartFailed> {
-    let keys = config.issuers.iter().map(issuer_keys).collect();
-    let key_sets = KeySetCache::new(keys, Timing::default(), Arc::clone(&world.clock)).map_err(
-        |unusable| {
-            let sentences: Vec<_> = unusable.iter().map(ToString::to_string).collect();
-            StartFailed::Issuers(sentences.join("; "))
-        },
-    )?;
+    let keyring = Arc::new(ArcSwap::from_pointee(keyring));
+    let key_sets = key_sets(&config.issuers, shelf, &keyring, &world)?;
     let issuers: Vec<_> =
         config.issuers.iter().map(|configured| Arc::new(configured.issuer.clone())).collect();
     let indexes =
@@ -69,12 +66,34 @@ pub(super) fn service(
         indexes,
         keyring,
         key_sets: Arc::new(key_sets),
-        store: store(&config.store, world.clock.now()),
+        store,
         clock: world.clock,
         randomness: world.randomness,
         limits: config.limits,
         on_store_failure: config.on_store_failure,
     }))
+}
+
+/// The issuers' key sets, shared with other replicas where there is a shelf.
+fn key_sets(
+    issuers: &[IssuerConfig],
+    shelf: Option<Arc<dyn KeySetShelf>>,
+    keyring: &Arc<ArcSwap<Keyring>>,
+    world: &World,
+) -> Result<KeySetCache, StartFailed> {
+    let keys = issuers.iter().map(issuer_keys).collect();
+    let (timing, clock) = (Timing::default(), Arc::clone(&world.clock));
+    let made = match shelf {
+        None => KeySetCache::new(keys, timing, clock),
+        Some(shelf) => {
+            let (keyring, randomness) = (Arc::clone(keyring), Arc::clone(&world.randomness));
+            KeySetCache::shared(keys, timing, clock, &Sharing { shelf, keyring, randomness })
+        }
+    };
+    made.map_err(|unusable| {
+        let sentences: Vec<_> = unusable.iter().map(ToString::to_string).collect();
+        StartFailed::Issuers(sentences.join("; "))
+    })
 }
 
 fn issuer_keys(configured: &IssuerConfig) -> IssuerKeys {
@@ -83,12 +102,6 @@ fn issuer_keys(configured: &IssuerConfig) -> IssuerKeys {
         ca_file: configured.ca_file.clone(),
         jwks_hosts: configured.jwks_hosts.clone(),
         max_stale: configured.max_stale,
-    }
-}
-
-fn store(config: &StoreConfig, started_at: Timestamp) -> Arc<dyn Store> {
-    match config {
-        StoreConfig::Memory { max_entries } => Arc::new(MemoryStore::new(started_at, *max_entries)),
     }
 }
 

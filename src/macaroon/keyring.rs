@@ -1,4 +1,5 @@
-//! Our secrets: master keys, their names, and the root keys derived from them.
+//! Our secrets: master keys, their names, and the keys derived from them: those of
+//! macaroons, and those of the seals between replicas.
 
 use std::{collections::BTreeMap, fmt, sync::LazyLock};
 
@@ -65,17 +66,28 @@ impl MasterKey {
     /// The root key of one macaroon, bound to its index and its identifier:
     /// HKDF-SHA256-Expand of `"mintage/v1/root-key" 0x00 index 0x00 identifier`.
     pub fn root_key(&self, index: &str, identifier: &[u8]) -> RootKey {
+        let info = [b"mintage/v1/root-key", &b"\0"[..], index.as_bytes(), b"\0", identifier];
+        RootKey::new(self.expand(&info).as_ref())
+    }
+
+    /// The key of the seals under which replicas hand each other an issuer's key
+    /// set, bound to the issuer: HKDF-SHA256-Expand of
+    /// `"mintage/v1/key-set-seal" 0x00 issuer`.
+    pub fn seal_key(&self, issuer: &str) -> SealKey {
+        SealKey(*self.expand(&[b"mintage/v1/key-set-seal", b"\0", issuer.as_bytes()]))
+    }
+
+    fn expand(&self, info: &[&[u8]]) -> Zeroizing<[u8; 32]> {
         let mut key = Zeroizing::new([0; 32]);
-        let info: [&[u8]; 5] = [b"mintage/v1/root-key", b"\0", index.as_bytes(), b"\0", identifier];
         #[expect(
             clippy::expect_used,
             reason = "a master key is long enough, and 32 bytes are few"
         )]
         Hkdf::<Sha256>::from_prk(&self.0)
             .expect("a master key has at least 32 bytes")
-            .expand_multi_info(&info, key.as_mut())
+            .expand_multi_info(info, key.as_mut())
             .expect("one block is never too much");
-        RootKey::new(key.as_ref())
+        key
     }
 }
 
@@ -124,6 +136,37 @@ static GENERATOR: LazyLock<Hmac<Sha256>> = LazyLock::new(|| {
 impl fmt::Debug for RootKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("RootKey(…)")
+    }
+}
+
+/// The HMAC key of seals. Wiped when dropped; never shown.
+#[derive(ZeroizeOnDrop)]
+pub struct SealKey([u8; 32]);
+
+impl SealKey {
+    /// How long a seal is.
+    pub const SEAL_BYTES: usize = 32;
+
+    /// The seal of these bytes: their HMAC-SHA256.
+    pub fn seal(&self, bytes: &[u8]) -> [u8; Self::SEAL_BYTES] {
+        self.hmac(bytes).finalize().into_bytes().into()
+    }
+
+    /// Whether this is the seal of these bytes, in constant time.
+    pub fn sealed(&self, bytes: &[u8], seal: &[u8]) -> bool {
+        self.hmac(bytes).verify_slice(seal).is_ok()
+    }
+
+    fn hmac(&self, bytes: &[u8]) -> Hmac<Sha256> {
+        #[expect(clippy::expect_used, reason = "HMAC takes keys of every length (RFC 2104)")]
+        let keyed = Hmac::new_from_slice(&self.0).expect("HMAC takes keys of every length");
+        Hmac::chain_update(keyed, bytes)
+    }
+}
+
+impl fmt::Debug for SealKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SealKey(…)")
     }
 }
 

@@ -38,7 +38,7 @@ pub use identifier::{
     Identifier, IdentifierForeign, MAX_SUBJECT_ID_BYTES, Subject, SubjectIdInvalid,
 };
 pub use keyring::{
-    KeyId, KeyIdInvalid, Keyring, KeyringInvalid, MasterKey, MasterKeyShort, RootKey,
+    KeyId, KeyIdInvalid, Keyring, KeyringInvalid, MasterKey, MasterKeyShort, RootKey, SealKey,
 };
 pub use text::{TokenPrefix, TokenPrefixInvalid};
 

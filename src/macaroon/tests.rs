@@ -236,6 +236,21 @@ fn foreign_identifiers_are_told_apart() {
 }
 
 #[test]
+fn a_seal_is_bound_to_its_bytes_its_issuer_and_its_master_key() {
+    let master = |byte: u8| MasterKey::new(&[byte; 32]).unwrap();
+    let seal = master(1).seal_key("https://a.example").seal(b"keys");
+    let sealed = |byte, issuer: &str, bytes: &[u8], seal: &[u8]| {
+        master(byte).seal_key(issuer).sealed(bytes, seal)
+    };
+    assert!(sealed(1, "https://a.example", b"keys", &seal));
+    assert!(!sealed(2, "https://a.example", b"keys", &seal));
+    assert!(!sealed(1, "https://b.example", b"keys", &seal));
+    assert!(!sealed(1, "https://a.example", b"key", &seal));
+    assert!(!sealed(1, "https://a.example", b"keys", &seal[..31]));
+    assert!(!sealed(1, "https://a.example", b"keys", b""));
+}
+
+#[test]
 fn a_root_key_is_bound_to_its_index_and_its_identifier() {
     let master = MasterKey::new(&[7; 32]).unwrap();
     let key = |index, identifier: &[u8]| *master.root_key(index, identifier).derived();
@@ -267,9 +282,10 @@ fn debug_shows_no_secret() {
     );
     let macaroon = sample();
     let shown = format!(
-        "{:?} {:?} {:?} {:?} {:?}",
+        "{:?} {:?} {:?} {:?} {:?} {:?}",
         ring,
         MasterKey::new(&secret).unwrap(),
+        MasterKey::new(&secret).unwrap().seal_key("https://issuer.example"),
         RootKey::new(&secret),
         macaroon,
         macaroon.verify(&root()).unwrap(),

@@ -185,12 +185,14 @@ impl Service {
     }
 
     fn seed(&self, now: Timestamp) -> Seed {
-        Seed {
-            minted_at: now,
-            uuid_bits: self.random(),
-            nonce_bits: self.random(),
-            key_id: self.keyring.load().current().as_str().to_owned(),
-        }
+        let key_id = self.keyring.load().current().as_str().to_owned();
+        let mut seed = Seed { minted_at: now, uuid_bits: [0; 10], nonce_bits: [0; 16], key_id };
+        // At once, since each draw is a system call.
+        let drawn: [u8; 26] = self.random();
+        let (uuid_bits, nonce_bits) = drawn.split_at(seed.uuid_bits.len());
+        seed.uuid_bits.copy_from_slice(uuid_bits);
+        seed.nonce_bits.copy_from_slice(nonce_bits);
+        seed
     }
 
     /// Writes the macaroon.

@@ -93,8 +93,8 @@ pub struct Retry {
 pub struct Parts {
     /// The indexes, by name.
     pub indexes: Vec<Index>,
-    /// The master keys.
-    pub keyring: Keyring,
+    /// The master keys. Whoever else holds them sees them replaced.
+    pub keyring: Arc<ArcSwap<Keyring>>,
     /// The issuers' keys.
     pub key_sets: Arc<dyn KeySets>,
     /// What replicas agree on.
@@ -112,7 +112,7 @@ pub struct Parts {
 /// The service: Mint, Verify, Attenuate, Revoke.
 pub struct Service {
     indexes: BTreeMap<String, Arc<Index>>,
-    keyring: ArcSwap<Keyring>,
+    keyring: Arc<ArcSwap<Keyring>>,
     key_sets: Arc<dyn KeySets>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
@@ -136,7 +136,7 @@ impl Service {
         let by_name = |index: Index| (index.name.clone(), Arc::new(index));
         Self {
             indexes: parts.indexes.into_iter().map(by_name).collect(),
-            keyring: ArcSwap::from_pointee(parts.keyring),
+            keyring: parts.keyring,
             key_sets: parts.key_sets,
             store: parts.store,
             clock: parts.clock,
@@ -151,7 +151,7 @@ impl Service {
         self.keyring.load_full()
     }
 
-    /// Takes another keyring, from the next call on.
+    /// Takes another keyring, from the next call on, for all who hold it.
     pub fn replace_keyring(&self, keyring: Keyring) {
         self.keyring.store(Arc::new(keyring));
     }

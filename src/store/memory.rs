@@ -182,6 +182,10 @@ impl Store for MemoryStore {
         revoked.set(revocation, (), end(until, now), now);
         Ok(if before { Revoked::Before } else { Revoked::Now })
     }
+
+    async fn probe(&self, _now: Timestamp) -> Result<(), StoreFailure> {
+        Ok(())
+    }
 }
 
 impl Redeeming {

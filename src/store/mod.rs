@@ -1,13 +1,18 @@
 //! Where replicas agree on marks, uses, limits and revocations: the stores
 //! behind [`ports::Store`](crate::ports::Store).
 //!
-//! [`MemoryStore`] is the embedded one. What every store must do alike stands
-//! here, and `tests/store.rs` runs one suite over each of them. No rule about
-//! tokens is decided here: a store knows marks and moments, and nothing else.
+//! [`MemoryStore`] is the embedded one, [`RedisStore`] the one that replicas share.
+//! What every store must do alike stands here, and `tests/store.rs` runs one suite
+//! over each of them. No rule about tokens is decided here: a store knows marks and
+//! moments, and nothing else.
 
 mod memory;
+mod redis;
 
-pub use memory::MemoryStore;
+pub use self::{
+    memory::MemoryStore,
+    redis::{Address, Login, RedisSettings, RedisStore, Tls, Topology},
+};
 
 use std::time::Duration;
 

@@ -1,0 +1,74 @@
+//! From the configuration's words about Redis to the store's.
+
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use crate::{
+    clock::Timestamp,
+    config::{Endpoint, RedisConfig, RedisTls, RedisTopology, SecretText, StoreConfig},
+    ports::{KeySetShelf, Store},
+    store::{Address, Login, MemoryStore, RedisSettings, RedisStore, Tls, Topology},
+};
+
+/// What a store holds for the service.
+pub(super) struct Shared {
+    /// What replicas agree on.
+    pub(super) store: Arc<dyn Store>,
+    /// Where they leave key sets for each other, if there may be several.
+    pub(super) shelf: Option<Arc<dyn KeySetShelf>>,
+}
+
+/// The store of a configuration. Redis isn't asked yet: a service starts without
+/// it, and says that it isn't ready.
+pub(super) fn store(config: &StoreConfig, started_at: Timestamp) -> Shared {
+    match config {
+        StoreConfig::Memory { max_entries } => {
+            Shared { store: Arc::new(MemoryStore::new(started_at, *max_entries)), shelf: None }
+        }
+        StoreConfig::Redis(redis) => {
+            let store = Arc::new(RedisStore::new(settings(redis)));
+            Shared { store: Arc::clone(&store) as _, shelf: Some(store) }
+        }
+    }
+}
+
+fn settings(config: &RedisConfig) -> RedisSettings {
+    RedisSettings {
+        topology: match &config.topology {
+            RedisTopology::Single(endpoint) => Topology::Single(address(endpoint)),
+            RedisTopology::Sentinel { sentinels, master } => Topology::Sentinel {
+                sentinels: sentinels.iter().map(address).collect(),
+                primary: master.clone(),
+            },
+            RedisTopology::Cluster(nodes) => Topology::Cluster(nodes.iter().map(address).collect()),
+        },
+        tls: config.tls.as_ref().map(tls),
+        login: login(config.username.as_ref(), config.password.as_ref()),
+        sentinel_login: login(config.sentinel_username.as_ref(), config.sentinel_password.as_ref()),
+        database: config.database,
+        prefix: config.prefix.clone(),
+        timeout: config.timeout,
+        max_waiting: config.max_waiting,
+        wait_replicas: config.wait_replicas,
+    }
+}
+
+fn address(endpoint: &Endpoint) -> Address {
+    Address { host: endpoint.host.clone(), port: endpoint.port }
+}
+
+fn tls(config: &RedisTls) -> Tls {
+    let client = config
+        .client
+        .as_ref()
+        .map(|client| (client.certificate.clone(), Zeroizing::new(client.key.expose().to_vec())));
+    Tls { ca: config.ca.clone(), client }
+}
+
+fn login(username: Option<&String>, password: Option<&SecretText>) -> Login {
+    Login {
+        username: username.cloned(),
+        password: password.map(|password| Zeroizing::new(password.expose().to_owned())),
+    }
+}
