@@ -20,10 +20,13 @@ use async_trait::async_trait;
 use tokio::{runtime::Handle, sync::watch};
 
 use super::{
-    FetchFailed, HttpSource, IssuerUnusable, Published, Source,
-    decision::{Cause, Record, Step},
+    decision::{Cause, Origin, Record, Step},
+    http::{HttpSource, IssuerUnusable},
+    shared::{SharedSource, Sharing},
+    source::{Failed, FetchFailed, Published, Source},
 };
 use crate::{
+    clock::Timestamp,
     oidc::{Issuer, KeySet, VerifyingKey},
     ports::{Clock, KeyAbsent, KeySets},
 };
@@ -79,13 +82,37 @@ impl KeySetCache {
         timing: Timing,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Vec<IssuerUnusable>> {
+        Self::over(issuers, timing, clock, None)
+    }
+
+    /// The same for one of several replicas.
+    pub fn shared(
+        issuers: Vec<IssuerKeys>,
+        timing: Timing,
+        clock: Arc<dyn Clock>,
+        sharing: &Sharing,
+    ) -> Result<Self, Vec<IssuerUnusable>> {
+        Self::over(issuers, timing, clock, Some(sharing))
+    }
+
+    fn over(
+        issuers: Vec<IssuerKeys>,
+        timing: Timing,
+        clock: Arc<dyn Clock>,
+        sharing: Option<&Sharing>,
+    ) -> Result<Self, Vec<IssuerUnusable>> {
         let (sources, mistakes) = HttpSource::for_all(&issuers, timing.exchange);
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
-        let slots = issuers.into_iter().zip(sources).map(move |(keys, source)| {
+        let sharing = sharing.cloned();
+        let slots = issuers.into_iter().zip(sources).map(move |(keys, http)| {
+            let mut source: Box<dyn Source> = Box::new(http);
+            if let Some(sharing) = &sharing {
+                source = Box::new(SharedSource::new(&keys, source, &clock, sharing));
+            }
             let url = keys.issuer.url;
-            let slot = Slot::new(url.clone(), Box::new(source), keys.max_stale, &clock);
+            let slot = Slot::new(url.clone(), source, keys.max_stale, &clock);
             (url, Arc::new(slot))
         });
         Ok(Self { slots: slots.collect() })
@@ -117,6 +144,9 @@ impl KeySets for KeySetCache {
             Step::Absent(absent) => return Err(absent),
             Step::Fetch { .. } => slot.wait_for_flight(kid).await,
         }
+        if slot.takes_another_flight(kid) {
+            slot.wait_for_flight(kid).await;
+        }
         match slot.look(kid) {
             Step::Serve(key) | Step::ServeAndRenew(key) => Ok(key),
             Step::Absent(absent) | Step::Fetch { otherwise: absent, .. } => Err(absent),
@@ -144,6 +174,13 @@ struct Slot {
 struct Held {
     keys: Arc<KeySet>,
     record: Record,
+    origin: Origin,
+}
+
+impl Held {
+    fn look(&self, kid: &str, max_stale: Duration, now: Timestamp) -> Step<Arc<VerifyingKey>> {
+        self.record.step(self.keys.key(kid).cloned(), max_stale, now)
+    }
 }
 
 impl Slot {
@@ -166,9 +203,12 @@ impl Slot {
     }
 
     fn look(&self, kid: &str) -> Step<Arc<VerifyingKey>> {
+        self.held.load().look(kid, self.max_stale, self.clock.now())
+    }
+
+    fn takes_another_flight(&self, kid: &str) -> bool {
         let held = self.held.load();
-        let key = held.keys.key(kid).cloned();
-        held.record.step(key, self.max_stale, self.clock.now())
+        held.look(kid, self.max_stale, self.clock.now()).takes_another_flight(held.origin)
     }
 
     /// Starts a flight in the background, unless one is under way.
@@ -217,19 +257,26 @@ impl Flight {
     async fn fly(self, cause: Cause) {
         let slot = &self.0;
         let began = slot.clock.now();
-        let outcome = slot.source.fetch(began).await.and_then(parse);
         let before = slot.held.load_full();
+        let wanted = before.record.wanted(cause, slot.max_stale, began);
+        let outcome = slot.source.fetch(wanted).await;
+        let landed = slot.clock.now();
         let after = match outcome {
-            Ok((keys, published)) => {
-                log_success(&slot.issuer, &keys);
-                let Published { fetched_at, max_age, .. } = published;
-                let record = before.record.after_success(cause, began, fetched_at, max_age);
-                Held { keys: Arc::new(keys), record }
+            Ok(Published { keys, fetch, origin, .. }) => {
+                log_success(&slot.issuer, &keys, origin);
+                let record = before.record.after_success(fetch, landed);
+                Held { keys: Arc::new(keys), record, origin }
             }
-            Err(failed) => {
-                log_failure(&slot.issuer, &failed);
-                let record = before.record.after_failure(cause, began, slot.clock.now());
-                Held { keys: Arc::clone(&before.keys), record }
+            Err(Failed { why, instead }) => {
+                log_failure(&slot.issuer, &why);
+                let record = before.record.after_failure(cause, began, landed);
+                match instead.map(|published| *published) {
+                    Some(Published { keys, fetch, origin, .. }) => {
+                        let record = record.falling_back_on(fetch);
+                        Held { keys: Arc::new(keys), record, origin }
+                    }
+                    None => Held { keys: Arc::clone(&before.keys), record, origin: before.origin },
+                }
             }
         };
         slot.held.store(Arc::new(after));
@@ -243,14 +290,14 @@ impl Drop for Flight {
     }
 }
 
-fn parse(published: Published) -> Result<(KeySet, Published), FetchFailed> {
-    Ok((KeySet::parse(&published.document)?, published))
-}
-
-fn log_success(issuer: &str, keys: &KeySet) {
-    match keys.skipped() {
-        0 => tracing::debug!(issuer, keys = keys.len(), "fetched the key set"),
-        skipped => {
+fn log_success(issuer: &str, keys: &KeySet, origin: Origin) {
+    match (origin, keys.skipped()) {
+        // Whoever fetched it told the rest.
+        (Origin::Shelf, _) => {
+            tracing::debug!(issuer, keys = keys.len(), "took the key set of another replica");
+        }
+        (Origin::Issuer, 0) => tracing::debug!(issuer, keys = keys.len(), "fetched the key set"),
+        (Origin::Issuer, skipped) => {
             tracing::warn!(
                 issuer,
                 keys = keys.len(),

@@ -13,6 +13,7 @@
 
 use std::time::Duration;
 
+use super::wanted::Wanted;
 use crate::{clock::Timestamp, ports::KeyAbsent};
 
 /// How long a set is fresh where the issuer doesn't say.
@@ -24,7 +25,7 @@ const FRESH_AT_MOST: Duration = Duration::from_secs(15 * 60);
 
 /// Between two fetches that unknown keys cause, and after a failed fetch of any
 /// cause: whoever floods us must not make us flood the issuer.
-const COOLDOWN: Duration = Duration::from_secs(30);
+pub(super) const COOLDOWN: Duration = Duration::from_secs(30);
 /// To which the wait grows, doubling, while fetches keep failing.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(120);
 /// For how long a failed fetch proves that the issuer is down.
@@ -39,17 +40,22 @@ const AHEAD_AT_MOST: Duration = Duration::from_secs(60);
 /// What is on record about an issuer's key set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Record {
-    fetched: Option<Fetched>,
+    fetched: Option<Fetch>,
     /// The last failure, if nothing was fetched since.
     failure: Option<Failure>,
     /// When the last fetch began that an unknown key caused.
     unknown_key: Option<Timestamp>,
 }
 
+/// The fetch that brought a set, by whichever replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Fetched {
-    at: Timestamp,
-    fresh_for: Duration,
+pub(super) struct Fetch {
+    /// When it began, by the clock of who made it.
+    pub(super) at: Timestamp,
+    /// Why it was made.
+    pub(super) cause: Cause,
+    /// For how long the issuer calls the set fresh, where it says so.
+    pub(super) max_age: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +89,26 @@ pub(super) enum Step<K> {
     },
     /// There is none, and the issuer isn't asked.
     Absent(KeyAbsent),
+}
+
+impl<K> Step<K> {
+    /// Whether a caller whose flight has landed should wait for another one: a set
+    /// that came off the shelf may be older than the key it lacks. The second
+    /// flight asks for no older set than the cooldown allows, so that there is
+    /// never a third.
+    pub(super) const fn takes_another_flight(&self, origin: Origin) -> bool {
+        matches!((self, origin), (Self::Fetch { cause: Cause::UnknownKey, .. }, Origin::Shelf))
+    }
+}
+
+/// Where the set came from that is held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// This replica asked the issuer for it.
+    #[default]
+    Issuer,
+    /// Another replica did, perhaps minutes ago.
+    Shelf,
 }
 
 /// How a set stands.
@@ -120,21 +146,21 @@ impl Record {
         }
     }
 
-    /// The record after a set came in that the issuer was asked for at
-    /// `fetched_at`, by a fetch that began at `began`.
-    pub(super) fn after_success(
-        self,
-        cause: Cause,
-        began: Timestamp,
-        fetched_at: Timestamp,
-        max_age: Option<Duration>,
-    ) -> Self {
-        let fresh_for = max_age.map_or(FRESH, |age| age.clamp(FRESH_AT_LEAST, FRESH_AT_MOST));
-        Self {
-            fetched: Some(Fetched { at: fetched_at, fresh_for }),
-            failure: None,
-            unknown_key: self.unknown_key_after(cause, began),
-        }
+    /// What a flight wants that begins at `now`.
+    pub(super) fn wanted(&self, cause: Cause, max_stale: Duration, now: Timestamp) -> Wanted {
+        Wanted { cause, now, newer_than: self.fetched.map(|fetch| fetch.at), max_stale }
+    }
+
+    /// The record after a set came in, at `landed`, that this fetch brought.
+    ///
+    /// Where another replica fetched it for an unknown key, the cooldown counts
+    /// from its fetch here too; should its clock be ahead, from now.
+    pub(super) fn after_success(self, fetch: Fetch, landed: Timestamp) -> Self {
+        let unknown_key = match fetch.cause {
+            Cause::Age => self.unknown_key,
+            Cause::UnknownKey => Some(fetch.at.min(landed)),
+        };
+        Self { fetched: Some(fetch), failure: None, unknown_key }
     }
 
     /// The record after a fetch that began and failed at these moments.
@@ -143,26 +169,27 @@ impl Record {
         Self {
             fetched: self.fetched,
             failure: Some(Failure { at: failed, in_a_row: before.saturating_add(1) }),
-            unknown_key: self.unknown_key_after(cause, began),
+            unknown_key: match cause {
+                Cause::Age => self.unknown_key,
+                Cause::UnknownKey => Some(began),
+            },
         }
     }
 
-    const fn unknown_key_after(&self, cause: Cause, began: Timestamp) -> Option<Timestamp> {
-        match cause {
-            Cause::Age => self.unknown_key,
-            Cause::UnknownKey => Some(began),
-        }
+    /// The same record with the older set that this fetch brought, for want of a
+    /// new one.
+    pub(super) const fn falling_back_on(self, fetch: Fetch) -> Self {
+        Self { fetched: Some(fetch), ..self }
     }
 
     fn standing(&self, max_stale: Duration, now: Timestamp) -> Standing {
-        let Some(fetched) = self.fetched else { return Standing::Dead };
-        let age = elapsed(fetched.at, now);
-        let fresh_for = fetched.fresh_for.min(max_stale);
+        let Some(fetch) = self.fetched else { return Standing::Dead };
+        let age = elapsed(fetch.at, now);
         if age >= max_stale {
             Standing::Dead
-        } else if age < fresh_for / 5 * 4 {
+        } else if fetch.is_young(max_stale, now) {
             Standing::Fresh
-        } else if age < fresh_for {
+        } else if age < fetch.fresh_for(max_stale) {
             Standing::Renew
         } else if self.failure.is_some_and(|failure| elapsed(failure.at, now) < KNOWN_DOWN) {
             Standing::Stale
@@ -189,9 +216,21 @@ impl Record {
     }
 }
 
+impl Fetch {
+    /// Whether it is too early to fetch again because of the set's age.
+    pub(super) fn is_young(&self, max_stale: Duration, now: Timestamp) -> bool {
+        elapsed(self.at, now) < self.fresh_for(max_stale) / 5 * 4
+    }
+
+    fn fresh_for(&self, max_stale: Duration) -> Duration {
+        let said = self.max_age.map_or(FRESH, |age| age.clamp(FRESH_AT_LEAST, FRESH_AT_MOST));
+        said.min(max_stale)
+    }
+}
+
 /// How long ago something was. What a clock saw that has been put back since
 /// was so long ago that nothing rests on it.
-fn elapsed(at: Timestamp, now: Timestamp) -> Duration {
+pub(super) fn elapsed(at: Timestamp, now: Timestamp) -> Duration {
     if at > now.plus(AHEAD_AT_MOST) { Duration::MAX } else { now.since(at) }
 }
 
@@ -207,7 +246,12 @@ mod tests {
 
     fn fetched(seconds: i64, max_age: Option<u64>) -> Record {
         let max_age = max_age.map(Duration::from_secs);
-        Record::default().after_success(Cause::Age, at(seconds), at(seconds), max_age)
+        let fetch = Fetch { at: at(seconds), cause: Cause::Age, max_age };
+        Record::default().after_success(fetch, at(seconds))
+    }
+
+    fn then(record: Record, cause: Cause, seconds: i64) -> Record {
+        record.after_success(Fetch { at: at(seconds), cause, max_age: None }, at(seconds))
     }
 
     fn failed(record: Record, cause: Cause, seconds: i64) -> Record {
@@ -255,8 +299,8 @@ mod tests {
     #[test]
     fn an_unknown_key_causes_one_fetch_per_cooldown() {
         let set = fetched(0, None);
-        let asked = set.after_success(Cause::UnknownKey, at(10), at(10), None);
-        let renewed = asked.after_success(Cause::Age, at(20), at(20), None);
+        let asked = then(set, Cause::UnknownKey, 10);
+        let renewed = then(asked, Cause::Age, 20);
         let down = failed(set, Cause::UnknownKey, 10);
         for (name, record, now, step) in [
             ("the first fetch opens no cooldown", set, 0, ASK_FOR_KEY),
@@ -284,7 +328,7 @@ mod tests {
             assert_eq!(record.step(None, HOUR, at(now + wait)), ASK, "{wait}");
             now += wait;
         }
-        let record = record.after_success(Cause::Age, at(now), at(now), None);
+        let record = then(record, Cause::Age, now);
         assert_eq!(failed(record, Cause::Age, now).wait(at(now)), COOLDOWN, "counted anew");
     }
 
@@ -313,6 +357,52 @@ mod tests {
         assert_eq!(set.step(Some(()), HOUR, at(99_999)), Step::Serve(()), "threads disagree a bit");
         let down = failed(Record::default(), Cause::Age, 100_000);
         assert_eq!(down.step(None, HOUR, at(0)), ASK);
+    }
+
+    #[test]
+    fn a_set_of_another_replica_counts_from_its_own_fetch() {
+        let theirs = |seconds| Fetch { at: at(seconds), cause: Cause::UnknownKey, max_age: None };
+        for (name, fetch, cooled, renewed) in [
+            ("fetched just now", theirs(0), 30, 240),
+            ("fetched before", theirs(-10), 20, 230),
+            ("by a clock that is ahead", theirs(20), 30, 260),
+        ] {
+            let record = Record::default().after_success(fetch, at(0));
+            assert_eq!(record.step(None, HOUR, at(cooled - 1)), UNPUBLISHED, "{name}");
+            assert_eq!(record.step(None, HOUR, at(cooled)), ASK_FOR_KEY, "{name}");
+            assert_eq!(record.step(Some(()), HOUR, at(renewed - 1)), Step::Serve(()), "{name}");
+            let renews = record.step(Some(()), HOUR, at(renewed));
+            assert_eq!(renews, Step::ServeAndRenew(()), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_old_set_of_another_replica_is_served_while_the_issuer_is_down() {
+        let theirs = Fetch { at: at(-1_000), cause: Cause::Age, max_age: None };
+        let record = failed(Record::default(), Cause::Age, 0).falling_back_on(theirs);
+        for (now, step) in
+            [(0, Step::Serve(())), (30, Step::ServeAndRenew(())), (300, ASK), (2_600, ASK)]
+        {
+            assert_eq!(record.step(Some(()), HOUR, at(now)), step, "{now}");
+        }
+        let absent = Step::Absent(out_of_reach(20));
+        let late = failed(record, Cause::Age, 2_550);
+        assert_eq!(late.step(Some(()), HOUR, at(2_599)), Step::Serve(()), "{late:?}");
+        assert_eq!(failed(late, Cause::Age, 2_560).step(Some(()), HOUR, at(2_660)), absent);
+    }
+
+    #[test]
+    fn only_a_key_that_a_set_off_the_shelf_lacks_takes_another_flight() {
+        for (step, origin, another) in [
+            (ASK_FOR_KEY, Origin::Shelf, true),
+            (ASK_FOR_KEY, Origin::Issuer, false),
+            (ASK, Origin::Shelf, false),
+            (UNPUBLISHED, Origin::Shelf, false),
+            (Step::Serve(()), Origin::Shelf, false),
+            (Step::ServeAndRenew(()), Origin::Shelf, false),
+        ] {
+            assert_eq!(step.takes_another_flight(origin), another, "{step:?} {origin:?}");
+        }
     }
 
     #[test]

@@ -19,12 +19,13 @@ use reqwest::{
 use serde::Deserialize;
 use url::{Host, Url};
 
-use super::{FetchFailed, IssuerKeys, Published, Source, max_age::max_age};
-use crate::clock::Timestamp;
-
-/// A discovery document or a key set may be this long. The largest known key
-/// set has 20 KiB.
-const MAX_BODY: usize = 256 * 1024;
+use super::{
+    IssuerKeys,
+    decision::{Fetch, Origin},
+    max_age::max_age,
+    source::{Failed, FetchFailed, MAX_DOCUMENT, Published, Source},
+    wanted::Wanted,
+};
 
 const DISCOVERY_PATH: &str = "/.well-known/openid-configuration";
 
@@ -137,11 +138,12 @@ impl HttpSource {
         Ok(Self { client, issuer: issuer.clone(), origin, discovery, jwks_hosts, timeout })
     }
 
-    async fn exchange(&self, now: Timestamp) -> Result<Published, FetchFailed> {
+    async fn exchange(&self, wanted: Wanted) -> Result<Published, FetchFailed> {
         let (document, _) = self.read(self.discovery.clone()).await?;
         let jwks_uri = self.jwks_uri(&document)?;
         let (document, max_age) = self.read(jwks_uri).await?;
-        Ok(Published { document, fetched_at: now, max_age })
+        let fetch = Fetch { at: wanted.now, cause: wanted.cause, max_age };
+        Ok(Published::read(document, fetch, Origin::Issuer)?)
     }
 
     /// Where the key set is, if the document is this issuer's and may say so.
@@ -179,8 +181,8 @@ impl HttpSource {
         let max_age = max_age(said.iter().filter_map(|value| value.to_str().ok()));
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(broken)? {
-            if body.len().saturating_add(chunk.len()) > MAX_BODY {
-                return Err(FetchFailed::TooLarge(MAX_BODY));
+            if body.len().saturating_add(chunk.len()) > MAX_DOCUMENT {
+                return Err(FetchFailed::TooLarge(MAX_DOCUMENT));
             }
             body.extend_from_slice(&chunk);
         }
@@ -190,10 +192,11 @@ impl HttpSource {
 
 #[async_trait]
 impl Source for HttpSource {
-    async fn fetch(&self, now: Timestamp) -> Result<Published, FetchFailed> {
-        tokio::time::timeout(self.timeout, self.exchange(now))
+    async fn fetch(&self, wanted: Wanted) -> Result<Published, Failed> {
+        let outcome = tokio::time::timeout(self.timeout, self.exchange(wanted))
             .await
-            .unwrap_or(Err(FetchFailed::TooSlow(self.timeout)))
+            .unwrap_or(Err(FetchFailed::TooSlow(self.timeout)));
+        outcome.map_err(Failed::from)
     }
 }
 

@@ -5,24 +5,60 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::clock::Timestamp;
+use super::{
+    decision::{Fetch, Origin},
+    wanted::Wanted,
+};
+use crate::oidc::{KeySet, KeySetUnreadable};
+
+/// A discovery document or a key set may be this long. The largest known key
+/// set has 20 KiB.
+pub(super) const MAX_DOCUMENT: usize = 256 * 1024;
 
 /// Where one issuer's key set comes from.
 #[async_trait]
 pub(super) trait Source: Send + Sync {
     /// Asks once, within the source's own bound of time.
-    async fn fetch(&self, now: Timestamp) -> Result<Published, FetchFailed>;
+    async fn fetch(&self, wanted: Wanted) -> Result<Published, Failed>;
 }
 
-/// A key set as its issuer published it, not parsed yet.
+/// A key set as its issuer published it.
 #[derive(Debug)]
 pub(super) struct Published {
-    /// The JWKS document.
+    /// What of it can be used.
+    pub(super) keys: KeySet,
+    /// The JWKS document itself.
     pub(super) document: Bytes,
-    /// When the issuer was asked for it.
-    pub(super) fetched_at: Timestamp,
-    /// For how long the issuer calls it fresh, where it says so.
-    pub(super) max_age: Option<Duration>,
+    /// How it was fetched from the issuer.
+    pub(super) fetch: Fetch,
+    /// By whom.
+    pub(super) origin: Origin,
+}
+
+impl Published {
+    /// Reads a JWKS document.
+    pub(super) fn read(
+        document: Bytes,
+        fetch: Fetch,
+        origin: Origin,
+    ) -> Result<Self, KeySetUnreadable> {
+        Ok(Self { keys: KeySet::parse(&document)?, document, fetch, origin })
+    }
+}
+
+/// The issuer gave no key set.
+#[derive(Debug)]
+pub(super) struct Failed {
+    /// Why.
+    pub(super) why: FetchFailed,
+    /// An older set, newer than what is held; not too old for want of any other.
+    pub(super) instead: Option<Box<Published>>,
+}
+
+impl From<FetchFailed> for Failed {
+    fn from(why: FetchFailed) -> Self {
+        Self { why, instead: None }
+    }
 }
 
 /// Why there is no key set; for the log, never for a caller.
@@ -43,5 +79,5 @@ pub(super) enum FetchFailed {
     #[error("the jwks_uri is not a URL of the issuer's origin or of a configured host")]
     JwksElsewhere,
     #[error(transparent)]
-    Unreadable(#[from] crate::oidc::KeySetUnreadable),
+    Unreadable(#[from] KeySetUnreadable),
 }
