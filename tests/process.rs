@@ -7,7 +7,9 @@ mod support;
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader},
     net::{SocketAddr, TcpListener, TcpStream},
+    process::{Command, Stdio},
     time::Duration,
 };
 
@@ -15,14 +17,14 @@ use mintage::{app::SystemClock, grpc::proto, ports::Clock as _};
 use support::{
     http2::{self, Peer},
     issuer::{Behaviour, TestIssuer},
-    process::{Folder, Process},
+    process::{Folder, PATIENCE, Process},
     service::{
         Client, WEB, client_at, configuration, configuration_with, for_user, github_claims,
         publishing, reasons, verifying,
     },
     until,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
@@ -236,6 +238,45 @@ async fn every_call_is_one_line_of_the_audit_trail_whatever_it_brings() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_holds_up_no_call_and_is_whole_once_it_is_read() {
+    let folder = Folder::new(&configuration("http://127.0.0.1:1", "", "[log]\nformat = \"json\""));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mintage"));
+    command.arg("serve").arg("--config").arg(folder.configuration()).env_clear();
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("listening") {
+        line.clear();
+        assert!(log.read_line(&mut line).unwrap() > 0, "it did not start");
+    }
+    let (_, address) = line.split_once("\"grpc\":\"").unwrap();
+    let address = address.split('"').next().unwrap().parse().unwrap();
+
+    // Four times as much as the pipe holds.
+    let mut client = client_at(address, Some(WEB)).await;
+    let calls = async {
+        for _ in 0..CALLS {
+            let mut request = for_user(None);
+            let user_agent = "x".repeat(512);
+            request.client = Some(proto::Client { ip: String::new(), user_agent });
+            client.mint(request).await.unwrap();
+        }
+    };
+    if timeout(PATIENCE, calls).await.is_err() {
+        child.kill().unwrap();
+        panic!("calls wait for somebody to read the log");
+    }
+
+    let kill = format!("kill -TERM {}", child.id());
+    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    let audited = log.lines().filter(|line| line.as_ref().unwrap().contains("mintage::audit"));
+    assert_eq!(audited.count(), CALLS);
+    assert!(child.wait().unwrap().success());
+}
+
+const CALLS: usize = 400;
 
 #[tokio::test]
 async fn it_is_ready_soon_and_small() {

@@ -13,7 +13,10 @@ mod support;
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use http::{Request, Response};
-use mintage::grpc::transport::{self, ConnectionBounds, Phase};
+use mintage::grpc::{
+    pace::Pace,
+    transport::{self, ConnectionBounds, Phase},
+};
 use support::{
     http2::{
         PREFACE, Peer, call, client, code, frame, head, headers, kind, literal, open_headers,
@@ -72,7 +75,8 @@ impl Loop {
                     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 runtime.block_on(async {
                     let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-                    transport::serve(listener, service, bounds, places, phases).await;
+                    let pace = Pace::new(Arc::clone(&places), Instant::now());
+                    transport::serve(listener, service, bounds, places, pace, phases).await;
                 });
             });
         }

@@ -52,14 +52,14 @@ pub fn answered(call: &Call<'_>, outcome: &Outcome) {
         target: TARGET,
         rpc = call.rpc,
         outcome = outcome.outcome,
-        caller = call.caller,
-        index = call.index,
-        token_id = outcome.token_id,
-        issuer = outcome.issuer,
-        reasons = outcome.reasons,
-        cause = outcome.cause,
+        caller = told(call.caller),
+        index = told(call.index),
+        token_id = told(&outcome.token_id),
+        issuer = told(&outcome.issuer),
+        reasons = told(&outcome.reasons),
+        cause = told(&outcome.cause),
         client_ip = call.client.ip.map(tracing::field::display),
-        user_agent = call.client.user_agent,
+        user_agent = told(&call.client.user_agent),
         took_us = micros(call.took),
         "{} {}", call.rpc, outcome.outcome
     );
@@ -71,11 +71,11 @@ pub fn refused(call: &Call<'_>, refusal: &Refusal) {
         target: TARGET,
         rpc = call.rpc,
         outcome = "refused",
-        caller = call.caller,
-        index = call.index,
+        caller = told(call.caller),
+        index = told(call.index),
         reasons = reason_name(refusal.reason),
         client_ip = call.client.ip.map(tracing::field::display),
-        user_agent = call.client.user_agent,
+        user_agent = told(&call.client.user_agent),
         took_us = micros(call.took),
         "{} refused: {}", call.rpc, refusal.message
     );
@@ -88,10 +88,10 @@ pub fn unanswered(call: &Call<'_>) {
         target: TARGET,
         rpc = call.rpc,
         outcome = "unanswered",
-        caller = call.caller,
-        index = call.index,
+        caller = told(call.caller),
+        index = told(call.index),
         client_ip = call.client.ip.map(tracing::field::display),
-        user_agent = call.client.user_agent,
+        user_agent = told(&call.client.user_agent),
         took_us = micros(call.took),
         "{} unanswered",
         call.rpc
@@ -110,6 +110,11 @@ pub fn stranger(path: &str, refusal: &Refusal) {
 
 /// The methods of the contract.
 const RPCS: [&str; 4] = ["Mint", "Verify", "Attenuate", "Revoke"];
+
+/// What is empty is not told.
+fn told(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
+}
 
 fn micros(took: Duration) -> u64 {
     u64::try_from(took.as_micros()).unwrap_or(u64::MAX)

@@ -1,6 +1,10 @@
 //! What stands in front of every call: so many at once, each with a deadline,
 //! and none whose panic ends the others.
 //!
+//! One too many is refused by an answer that is ready, without a line in the log: in
+//! an overload most of a core's time would go into refusals otherwise. They are
+//! counted, told by whoever steers, and have a [`Pace`].
+//!
 //! It also gives the library's own bare errors (a message too large, or not
 //! readable) the form that all refusals have.
 //!
@@ -9,10 +13,13 @@
 
 use std::{
     convert::Infallible,
-    future::Future,
+    future::{self, Future},
     panic::AssertUnwindSafe,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -21,11 +28,14 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{HeaderMap, Request, Response};
 use http_body::Frame;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 use tonic::{Code, Status, body::Body};
 use tower::Service;
 
-use super::status;
+use super::{pace::Pace, status};
 
 /// Bounds that hold for all connections of a process together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,19 +61,60 @@ pub struct Gate<S> {
     health: Arc<Semaphore>,
     others: Arc<Semaphore>,
     request_timeout: Duration,
+    pace: Pace,
+    refusals: Refusals,
+    /// The headers of a refusal, which are all there is to it.
+    overloaded: Arc<HeaderMap>,
+}
+
+/// How many calls a gate and its clones have refused.
+#[derive(Clone, Debug, Default)]
+pub struct Refusals(Arc<AtomicU64>);
+
+impl Refusals {
+    /// So many, since the start.
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl<S> Gate<S> {
     /// A gate in front of a service.
     pub fn new(inner: S, bounds: GateBounds) -> Self {
         let places = |most| Arc::new(Semaphore::new(most));
+        let calls = places(bounds.max_in_flight);
         Self {
             inner,
-            calls: places(bounds.max_in_flight),
+            pace: Pace::new(Arc::clone(&calls), Instant::now()),
+            calls,
             health: places(bounds.max_health),
             others: places(MAX_OTHERS),
             request_timeout: bounds.request_timeout,
+            refusals: Refusals::default(),
+            overloaded: Arc::new(status::overloaded().into_http::<()>().headers().clone()),
         }
+    }
+
+    /// The same gate for the calls of one core, whose refusals have a pace of their own.
+    pub fn of_a_core(&self, now: Instant) -> (Self, Pace)
+    where
+        S: Clone,
+    {
+        let pace = Pace::new(Arc::clone(&self.calls), now);
+        (Self { pace: pace.clone(), ..self.clone() }, pace)
+    }
+
+    /// What it and its clones refuse.
+    pub fn refusals(&self) -> Refusals {
+        self.refusals.clone()
+    }
+
+    fn refusal(&self) -> Response<Body> {
+        self.pace.refused(Instant::now());
+        self.refusals.0.fetch_add(1, Ordering::Relaxed);
+        let mut response = Response::new(Body::empty());
+        response.headers_mut().clone_from(self.overloaded.as_ref());
+        response
     }
 
     /// The places for calls of this path, and until when one is held.
@@ -87,8 +138,9 @@ enum HeldUntil {
 
 impl<S, B> Service<Request<B>> for Gate<S>
 where
-    S: Service<Request<B>, Response = Response<Body>, Error = Infallible>,
+    S: Service<Request<B>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
+    B: Send + 'static,
 {
     type Response = Response<Body>;
     type Error = Infallible;
@@ -101,11 +153,13 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (places, held_until) = self.places(request.uri().path());
         let Ok(place) = Arc::clone(places).try_acquire_owned() else {
-            return Box::pin(async { Ok(status::overloaded().into_http()) });
+            return Box::pin(future::ready(Ok(self.refusal())));
         };
         let timeout = asked_timeout(request.headers())
             .map_or(self.request_timeout, |asked| asked.min(self.request_timeout));
-        let answer = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
+        // Begun when it is this call's turn: it is only counted when it comes in.
+        let mut inner = self.inner.clone();
+        let answer = AssertUnwindSafe(async move { inner.call(request).await }).catch_unwind();
         Box::pin(async move {
             let response = match tokio::time::timeout(timeout, answer).await {
                 Ok(Ok(Ok(response))) => in_form(response),

@@ -1,6 +1,7 @@
 //! Health, as gRPC's own contract has it (`grpc.health.v1`), for everybody.
 //!
-//! What it tells is the phase of the server. tonic's reporter is not used: its
+//! What it tells is the phase of the server, for both names alike: of the four calls
+//! only Attenuate does without the store, and nobody runs a replica for that. tonic's reporter is not used: its
 //! watched calls never end, so that one client with a health check would hold up
 //! every shutdown to its hard end.
 
@@ -67,7 +68,7 @@ fn phases(
         watched.changed().await.ok()?;
         let now = *watched.borrow_and_update();
         let rest = match now {
-            Phase::Serving => Some(watched),
+            Phase::Serving | Phase::Cut => Some(watched),
             Phase::Draining { .. } => None,
         };
         Some((Ok(told(now)), rest))
@@ -77,7 +78,7 @@ fn phases(
 fn told(phase: Phase) -> HealthCheckResponse {
     let status = match phase {
         Phase::Serving => ServingStatus::Serving,
-        Phase::Draining { .. } => ServingStatus::NotServing,
+        Phase::Cut | Phase::Draining { .. } => ServingStatus::NotServing,
     };
     HealthCheckResponse { status: status.into() }
 }

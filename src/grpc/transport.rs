@@ -7,6 +7,7 @@
 
 use std::{
     convert::Infallible,
+    future::poll_fn,
     io,
     net::SocketAddr,
     pin::{Pin, pin},
@@ -14,24 +15,23 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use hyper::server::conn::http2;
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
+use hyper::{body::Incoming, server::conn::http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
-    time::{Instant, sleep, sleep_until, timeout_at},
+    time::{Instant, Sleep, sleep, sleep_until, timeout_at},
 };
 use tonic::body::Body;
 use tower::Service;
+
+use super::{gathered::gather, pace::Pace};
 
 /// Bounds of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +86,9 @@ pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 pub enum Phase {
     /// Accepts and answers.
     Serving,
+    /// The same, but the store is out of reach: what needs it fails, and whoever asks
+    /// hears that calls are better sent elsewhere.
+    Cut,
     /// Accepts nothing more; running calls may end until this moment.
     Draining {
         /// The hard end.
@@ -93,7 +96,8 @@ pub enum Phase {
     },
 }
 
-/// What is served: calls, each on its own, none of which can fail.
+/// What is served: calls, each on its own, none of which can fail, and for which it is
+/// always ready.
 pub trait Calls:
     Service<
         http::Request<Body>,
@@ -130,12 +134,14 @@ pub async fn serve(
     service: impl Calls,
     bounds: ConnectionBounds,
     places: Arc<Semaphore>,
+    pace: Pace,
     mut phase: watch::Receiver<Phase>,
 ) {
     let mut connections = JoinSet::new();
     while let Some((stream, place)) = next(&listener, &places, &mut phase).await {
         // Those that have ended are forgotten; there are never more than places.
         while connections.try_join_next().is_some() {}
+        let stream = (stream, pace.clone());
         connections.spawn(connection(stream, service.clone(), bounds, place, phase.clone()));
     }
     drop(listener);
@@ -150,7 +156,7 @@ async fn draining(phase: &mut watch::Receiver<Phase>) -> Instant {
     match phase.wait_for(draining).await.map(|phase| *phase) {
         Ok(Phase::Draining { until }) => until,
         // Whoever steers the phases is gone, and so is the server.
-        Ok(Phase::Serving) | Err(_) => Instant::now(),
+        Ok(Phase::Serving | Phase::Cut) | Err(_) => Instant::now(),
     }
 }
 
@@ -191,7 +197,7 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 async fn connection(
-    stream: TcpStream,
+    (stream, pace): (TcpStream, Pace),
     service: impl Calls,
     bounds: ConnectionBounds,
     place: OwnedSemaphorePermit,
@@ -203,16 +209,21 @@ async fn connection(
         tracing::debug!(%error, "a connection ended before it began");
         return;
     }
-    let (stream, received) = Counted::new(stream);
-    let service =
-        tower::util::MapRequest::new(service, |request: http::Request<_>| request.map(Body::new));
-    let mut connection = pin!(
-        builder(bounds).serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
-    );
+    let (stream, received) = Counted::new(stream, pace);
+    let (stream, outlet) = gather(stream);
+    let mut connection =
+        pin!(builder(bounds).serve_connection(TokioIo::new(stream), AtOnce(service)));
     let mut end = Ending::Preface(began + bounds.preface_timeout.min(bounds.max_age));
     loop {
         tokio::select! {
-            ended = connection.as_mut() => {
+            ended = poll_fn(|context| match connection.as_mut().poll(context) {
+                Poll::Ready(ended) => Poll::Ready(ended.map_err(io::Error::other)),
+                // It has done what it can; what it answered goes out together.
+                Poll::Pending => match outlet.poll_send(context) {
+                    Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                    Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+                },
+            }) => {
                 if let Err(error) = ended {
                     tracing::debug!(%error, "a connection ended with an error");
                 }
@@ -232,6 +243,22 @@ async fn connection(
                 end = Ending::Hard(until);
             }
         }
+    }
+}
+
+/// Calls the service as soon as a request is there, and not when its task is first
+/// polled, as hyper-util's own adapter does: behind whatever else the core has to do.
+/// Calls would then wait uncounted, 128 on each connection, and the gate in front of
+/// them would never see those that wait for nothing but their core.
+struct AtOnce<S>(S);
+
+impl<S: Calls> hyper::service::Service<http::Request<Incoming>> for AtOnce<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn call(&self, request: http::Request<Incoming>) -> S::Future {
+        self.0.clone().call(request.map(Body::new))
     }
 }
 
@@ -295,16 +322,33 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<socket2::Socket> {
 
 const BACKLOG: i32 = 1024;
 
-/// A stream that counts what was received, up to the preface and a little more.
+/// A stream that counts what was received, and is left unread while its core has
+/// refused more than it can afford.
 struct Counted {
     stream: TcpStream,
     received: Arc<AtomicUsize>,
+    pace: Pace,
+    unread: Option<Pin<Box<Sleep>>>,
 }
 
 impl Counted {
-    fn new(stream: TcpStream) -> (Self, Arc<AtomicUsize>) {
+    fn new(stream: TcpStream, pace: Pace) -> (Self, Arc<AtomicUsize>) {
         let received = Arc::new(AtomicUsize::new(0));
-        (Self { stream, received: Arc::clone(&received) }, received)
+        (Self { stream, received: Arc::clone(&received), pace, unread: None }, received)
+    }
+
+    /// Ready once the stream may be read.
+    fn poll_pace(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if let Some(unread) = &mut self.unread {
+                ready!(unread.as_mut().poll(context));
+                self.unread = None;
+            }
+            match self.pace.unread_until(Instant::now()) {
+                Some(until) => self.unread = Some(Box::pin(sleep_until(until))),
+                None => return Poll::Ready(()),
+            }
+        }
     }
 }
 
@@ -314,6 +358,7 @@ impl AsyncRead for Counted {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        ready!(self.poll_pace(context));
         let before = buffer.filled().len();
         let answer = Pin::new(&mut self.stream).poll_read(context, buffer);
         self.received.fetch_add(buffer.filled().len() - before, Ordering::Relaxed);
