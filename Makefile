@@ -25,7 +25,8 @@ demo: tools ## the whole story on one machine: mint, narrow, verify, refuse
 	@cargo run --quiet --locked -- demo
 
 test: tools $(INSTALLED) ## all tests, those with PyPI's own libraries too
-	cargo test --locked
+	@scripts/redis-server $(VENV)
+	MINTAGE_TEST_REQUIRE_REDIS=1 cargo test --locked
 	$(VENV)/bin/python tests/interop/make_vectors.py --check
 	$(VENV)/bin/python -m pytest tests/interop
 
@@ -37,8 +38,10 @@ lint: tools $(INSTALLED) ## formatting, clippy, the contract, the dependencies
 	$(VENV)/bin/buf lint proto
 	@scripts/deny
 
-bench: tools ## micro-benchmarks of the kernel, as a table
-	cargo bench --locked
+bench: tools ## what the kernel and the service cost, beside their bare limits
+	@scripts/redis-server $(VENV)
+	@echo "Building the release (fat LTO); the first time takes five minutes, measuring two more ..."
+	cargo bench --locked --bench kernel --bench service
 
 vectors: $(INSTALLED) ## makes tests/vectors/ anew with PyPI's own libraries
 	$(VENV)/bin/python tests/interop/make_vectors.py

@@ -14,6 +14,8 @@ pub mod clock;
 pub mod http2;
 pub mod issuer;
 pub mod process;
+pub mod redis;
+pub mod replicas;
 pub mod service;
 
 use std::time::Duration;
