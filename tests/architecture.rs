@@ -154,7 +154,7 @@ const CONFINED: &[Confined] = &[
         to: &["keysets/http.rs"],
         why: "one client, bounded and without redirects",
     },
-    Confined { what: "redis", to: &["store/", "keysets/redis.rs"], why: "a store is a port" },
+    Confined { what: "redis", to: &["store/"], why: "a store is a port" },
     Confined { what: "tonic", to: &["grpc/", "demo/", "app.rs"], why: "the wire ends in grpc/" },
     Confined { what: "tonic_types", to: &["grpc/", "demo/"], why: "the wire ends in grpc/" },
     Confined { what: "tonic_prost", to: &["grpc/", "demo/"], why: "the wire ends in grpc/" },

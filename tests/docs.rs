@@ -50,6 +50,9 @@ fn check(config: &Table) {
     assert!(generated.status.success(), "{generated:?}");
     let key_id = String::from_utf8(generated.stdout).unwrap();
     let config = config.to_string().replace("2026-11-21-k3fz", key_id.trim());
+    fs::write(home.path().join("redis-password"), "a password").unwrap();
+    let authority = rcgen::generate_simple_self_signed(["redis.internal".to_owned()]).unwrap();
+    fs::write(home.path().join("redis-ca.pem"), authority.cert.pem()).unwrap();
     let file = home.path().join("mintage.toml");
     fs::write(&file, &config).unwrap();
     let checked = mintage().args(["config", "check", "--config"]).arg(&file).output().unwrap();
@@ -57,14 +60,14 @@ fn check(config: &Table) {
     assert!(checked.status.success(), "{said}\n{config}");
 }
 
-/// The README's configurations: the quick start's, and what the others make of it.
-fn configurations() -> [Table; 3] {
+/// The README's configurations: the quick start's, the defaults, the callers, Redis
+/// with all it knows, and three kinds of Redis; all but the first laid over the first.
+fn configurations() -> [Table; 7] {
     let blocks = blocks(&read("README.md"), "toml");
-    let [quick_start, defaults, callers] = blocks.as_slice() else {
-        panic!("{} blocks", blocks.len())
-    };
-    let whole = |more: &str| over(quick_start.parse().unwrap(), more.parse().unwrap());
-    [whole(""), whole(defaults), whole(callers)]
+    let quick_start = blocks.first().unwrap();
+    let whole = |more: &String| over(quick_start.parse().unwrap(), more.parse().unwrap());
+    let all: Vec<Table> = blocks.iter().map(whole).collect();
+    all.try_into().unwrap_or_else(|all: Vec<_>| panic!("{} blocks", all.len()))
 }
 
 /// One table laid over another.
@@ -88,10 +91,16 @@ fn the_configurations_in_the_readme_are_good() {
 
 #[test]
 fn the_defaults_in_the_readme_are_the_defaults() {
-    let [quick_start, defaults, _] = configurations().map(|table| {
+    let read = |table: &Table| {
         Config::parse(&table.to_string(), Path::new("."), std::iter::empty()).unwrap()
-    });
-    assert_eq!(quick_start, defaults);
+    };
+    let [quick_start, defaults, _callers, redis, ..] = configurations();
+    assert_eq!(read(&quick_start), read(&defaults));
+
+    let mut smallest = redis.clone();
+    let store = smallest.get_mut("store").and_then(Value::as_table_mut).unwrap();
+    store.retain(|key, _| ["kind", "url"].contains(&key));
+    assert_eq!(read(&smallest), read(&redis));
 }
 
 #[test]
@@ -107,6 +116,30 @@ fn the_readme_says_what_to_do_about_every_reason() {
     assert!(reasons.len() > 30, "{reasons:?}");
     for reason in reasons {
         assert!(readme.contains(&format!("`{reason}`")), "README.md is silent on {reason}");
+    }
+}
+
+#[test]
+fn the_readme_knows_every_line_of_the_log_about_redis() {
+    let readme = read("README.md");
+    let (_, table) = readme.split_once("**What the log says**").unwrap();
+    let told: Vec<&str> = table
+        .lines()
+        .filter_map(|row| row.strip_prefix("| `")?.split('`').next())
+        .map(|line| line.trim_start_matches("Redis: ").trim_end_matches(" …"))
+        .collect();
+    let files = ["src/store/redis/notices.rs", "src/store/redis/server.rs", "src/app.rs"];
+    let source: String = files.map(read).concat();
+    for line in &told {
+        assert!(source.contains(line), "nobody logs {line:?}");
+    }
+    // What is at the debug level is for developers.
+    let notices = read("src/store/redis/notices.rs").replace("\\\n", " ");
+    for event in notices.split("tracing::").skip(1).filter(|event| !event.starts_with("debug!")) {
+        let sentence = event.split('"').nth(1).unwrap();
+        let known =
+            told.iter().any(|line| sentence.starts_with(line) || sentence == "Redis: {warning}");
+        assert!(known, "README.md is silent on {sentence:?}");
     }
 }
 

@@ -515,7 +515,7 @@ fn debug_shows_no_secret_of_the_contracts_messages() {
 #[ignore = "it panics on purpose, for the test below"]
 fn panics_over_a_secret() {
     let log = LogConfig { filter: "trace".to_owned(), format: LogFormat::Json };
-    telemetry::start(&log).unwrap();
+    let _log = telemetry::start(&log).unwrap();
     let token = format!("{}é", kept_token());
     let at = token.len() - 1;
     // The standard library's own message quotes the text.

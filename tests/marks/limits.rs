@@ -6,16 +6,54 @@ use std::{
     time::Duration,
 };
 
-use mintage::grpc::proto;
+use mintage::{grpc::proto, ports::Clock as _};
 use tonic::Code;
 
 use super::{
-    TICK,
+    Backing, TICK,
     support::{
         issuer::key_two,
-        service::{BEGIN, Refused, Scene, for_user, github_publisher, trusted, verifying},
+        service::{Refused, Scene, for_user, github_publisher, trusted, verifying},
     },
 };
+
+/// Makes a test of each rule, over each store.
+macro_rules! over_each_store {
+    ($($rule:ident)*) => {
+        mod in_memory {
+            $(
+                #[tokio::test]
+                async fn $rule() {
+                    super::$rule(crate::Backing::in_memory()).await;
+                }
+            )*
+        }
+        mod in_redis {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $rule() {
+                    // Where there is no server, that was said loudly.
+                    if let Some(backing) = crate::Backing::in_redis().await {
+                        super::$rule(backing).await;
+                    }
+                }
+            )*
+        }
+    };
+}
+
+over_each_store! {
+    each_limit_admits_its_burst_and_tells_the_true_wait
+    a_clock_that_is_put_back_locks_nobody_out
+    a_limit_per_client_is_each_clients_own_and_none_without_an_address
+    one_client_has_many_addresses
+    each_limit_can_be_switched_off_and_all_of_them
+    a_spent_limit_spends_no_other_and_the_longer_wait_is_told
+    nobody_spends_a_publishers_limit_without_its_id_token
+    a_repeated_mint_spends_nothing_even_where_nothing_is_left
+    refusals_charge_for_the_credential_and_for_nothing_else
+    denials_charge_and_allowed_verifies_are_not_touched
+}
 
 /// One unit of [`limit`] comes back in so long: a third of ten seconds, rounded up.
 const INTERVAL: Duration = Duration::from_micros(3_333_334);
@@ -96,10 +134,9 @@ const ALL: [(&str, Way); 6] = [
     ("denied_verify_per_client", Way::DeniedIdToken),
 ];
 
-#[tokio::test]
-async fn each_limit_admits_its_burst_and_tells_the_true_wait() {
+async fn each_limit_admits_its_burst_and_tells_the_true_wait(backing: Backing) {
     for (name, way) in ALL {
-        let scene = Scene::start_with("", &limit(name, 3)).await;
+        let scene = backing.scene(&limit(name, 3)).await;
         for at in 0..3 {
             assert_eq!(spend(&scene, way, HERE).await, Ok(()), "{name}, {way:?}: {at}");
         }
@@ -122,15 +159,15 @@ async fn each_limit_admits_its_burst_and_tells_the_true_wait() {
     }
 }
 
-#[tokio::test]
-async fn a_clock_that_is_put_back_locks_nobody_out() {
+async fn a_clock_that_is_put_back_locks_nobody_out(backing: Backing) {
     for (name, way) in ALL {
-        let scene = Scene::start_with("", &limit(name, 2)).await;
+        let scene = backing.scene(&limit(name, 2)).await;
+        let began = scene.clock.now();
         scene.clock.advance(Duration::from_secs(3600));
         for within in [true, true, false] {
             assert_eq!(spend(&scene, way, HERE).await.is_ok(), within, "{name}, {way:?}");
         }
-        scene.clock.set(BEGIN);
+        scene.clock.set(began);
         for within in [true, true, false] {
             assert_eq!(spend(&scene, way, HERE).await.is_ok(), within, "{name}, {way:?}: back");
         }
@@ -139,10 +176,9 @@ async fn a_clock_that_is_put_back_locks_nobody_out() {
     }
 }
 
-#[tokio::test]
-async fn a_limit_per_client_is_each_clients_own_and_none_without_an_address() {
+async fn a_limit_per_client_is_each_clients_own_and_none_without_an_address(backing: Backing) {
     for (name, way) in ALL.into_iter().filter(|(name, _)| name.ends_with("client")) {
-        let scene = Scene::start_with("", &limit(name, 1)).await;
+        let scene = backing.scene(&limit(name, 1)).await;
         assert_eq!(spend(&scene, way, HERE).await, Ok(()));
         assert!(spend(&scene, way, HERE).await.is_err(), "{name}, {way:?}");
         assert_eq!(spend(&scene, way, THERE).await, Ok(()), "{name}, {way:?}");
@@ -152,9 +188,8 @@ async fn a_limit_per_client_is_each_clients_own_and_none_without_an_address() {
     }
 }
 
-#[tokio::test]
-async fn one_client_has_many_addresses() {
-    let scene = Scene::start_with("", &limit("mint_per_client", 1)).await;
+async fn one_client_has_many_addresses(backing: Backing) {
+    let scene = backing.scene(&limit("mint_per_client", 1)).await;
     for (first, second, same) in [
         ("192.0.2.10", "::ffff:192.0.2.10", true),
         ("::ffff:192.0.2.11", "::ffff:c000:20b", true),
@@ -170,8 +205,7 @@ async fn one_client_has_many_addresses() {
     }
 }
 
-#[tokio::test]
-async fn each_limit_can_be_switched_off_and_all_of_them() {
+async fn each_limit_can_be_switched_off_and_all_of_them(backing: Backing) {
     let off = |name| format!("{}enabled = false\n", limit(name, 1));
     let all: String = ["mint_per_client", "mint_per_publisher", "refused_mint_per_client"]
         .into_iter()
@@ -180,7 +214,7 @@ async fn each_limit_can_be_switched_off_and_all_of_them() {
         .collect();
     for (name, way) in ALL {
         for sections in [off(name), format!("[limits]\nenabled = false\n{all}")] {
-            let scene = Scene::start_with("", &sections).await;
+            let scene = backing.scene(&sections).await;
             for _ in 0..5 {
                 assert_eq!(spend(&scene, way, HERE).await, Ok(()), "{name}, {way:?}");
             }
@@ -188,16 +222,15 @@ async fn each_limit_can_be_switched_off_and_all_of_them() {
     }
     // One switched off leaves the others.
     let others = off("mint_per_client") + &limit("mint_per_publisher", 1);
-    let scene = Scene::start_with("", &others).await;
+    let scene = backing.scene(&others).await;
     assert_eq!(spend(&scene, Way::Mint, HERE).await, Ok(()));
     assert!(spend(&scene, Way::Mint, HERE).await.is_err());
     assert_eq!(spend(&scene, Way::UserMint, HERE).await, Ok(()));
 }
 
-#[tokio::test]
-async fn a_spent_limit_spends_no_other_and_the_longer_wait_is_told() {
+async fn a_spent_limit_spends_no_other_and_the_longer_wait_is_told(backing: Backing) {
     let slow = "[limits.mint_per_publisher]\nburst = 2\ncount = 1\nperiod = \"60s\"\n";
-    let scene = Scene::start_with("", &(limit("mint_per_client", 1) + slow)).await;
+    let scene = backing.scene(&(limit("mint_per_client", 1) + slow)).await;
     assert_eq!(spend(&scene, Way::Mint, HERE).await, Ok(()));
     for _ in 0..5 {
         let refused = spend(&scene, Way::Mint, HERE).await.unwrap_err();
@@ -208,9 +241,8 @@ async fn a_spent_limit_spends_no_other_and_the_longer_wait_is_told() {
     assert_eq!(refused.retry_after, Some(Duration::from_secs(60)), "the longer of both");
 }
 
-#[tokio::test]
-async fn nobody_spends_a_publishers_limit_without_its_id_token() {
-    let scene = Scene::start_with("", &limit("mint_per_publisher", 2)).await;
+async fn nobody_spends_a_publishers_limit_without_its_id_token(backing: Backing) {
+    let scene = backing.scene(&limit("mint_per_publisher", 2)).await;
     let used = scene.publishing("used");
     scene.mint(used.clone()).await.unwrap();
 
@@ -245,10 +277,9 @@ async fn nobody_spends_a_publishers_limit_without_its_id_token() {
     assert_eq!(still.reason, "ID_TOKEN_REUSED", "no limit is asked about a used ID token");
 }
 
-#[tokio::test]
-async fn a_repeated_mint_spends_nothing_even_where_nothing_is_left() {
+async fn a_repeated_mint_spends_nothing_even_where_nothing_is_left(backing: Backing) {
     let both = limit("mint_per_client", 2) + &limit("mint_per_publisher", 2);
-    let scene = Scene::start_with("", &both).await;
+    let scene = backing.scene(&both).await;
     let call = from(HERE, scene.publishing("repeated"));
     let call = proto::MintRequest { request_id: "call".to_owned(), ..call };
     let first = scene.mint(call.clone()).await.unwrap();
@@ -260,9 +291,8 @@ async fn a_repeated_mint_spends_nothing_even_where_nothing_is_left() {
     assert_eq!(scene.mint(call).await.unwrap(), first);
 }
 
-#[tokio::test]
-async fn refusals_charge_for_the_credential_and_for_nothing_else() {
-    let scene = Scene::start_with("", &limit("refused_mint_per_client", 1)).await;
+async fn refusals_charge_for_the_credential_and_for_nothing_else(backing: Backing) {
+    let scene = backing.scene(&limit("refused_mint_per_client", 1)).await;
     let mut wrong_request = from(HERE, scene.publishing("1"));
     wrong_request.features = vec!["gold".to_owned()];
     for _ in 0..5 {
@@ -280,9 +310,8 @@ async fn refusals_charge_for_the_credential_and_for_nothing_else() {
     assert_eq!(refused.reason, "FEATURE_UNSUPPORTED");
 }
 
-#[tokio::test]
-async fn denials_charge_and_allowed_verifies_are_not_touched() {
-    let scene = Scene::start_with("", &limit("denied_verify_per_client", 1)).await;
+async fn denials_charge_and_allowed_verifies_are_not_touched(backing: Backing) {
+    let scene = backing.scene(&limit("denied_verify_per_client", 1)).await;
     let token = scene.mint(scene.publishing("1")).await.unwrap().token;
     let allowed = proto::VerifyRequest { client: Some(client(HERE)), ..verifying(&token) };
     assert_eq!(spend(&scene, Way::DeniedVerify, HERE).await, Ok(()));

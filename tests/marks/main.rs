@@ -16,16 +16,21 @@ mod kept;
 mod limits;
 mod memory;
 mod redeeming;
+mod replicas;
 mod retries;
 mod revoking;
 mod uses;
 
 use std::{collections::BTreeMap, future::Future, time::Duration};
 
-use mintage::grpc::proto::{self, publisher::Identity};
+use mintage::{
+    clock::Timestamp,
+    grpc::proto::{self, publisher::Identity},
+};
 use serde_json::json;
 use support::{
     issuer::TestIssuer,
+    redis::{Kind, prefix, shared},
     service::{BEGIN, Client, Refused, Scene, WEB, client, configuration, trusted},
 };
 
@@ -34,6 +39,45 @@ const TICK: Duration = Duration::from_micros(1);
 
 /// A store of one part, so that every call clears away what has ended.
 const ONE_PART: &str = "[store]\nmax_entries = 1000\n";
+
+/// Where a service keeps what it remembers.
+struct Backing {
+    /// A Redis that other tests use too; none: in memory.
+    redis: Option<String>,
+}
+
+/// The present of services over Redis: later than the server's own, from which on it
+/// remembers.
+const LATER: Timestamp = Timestamp::from_seconds(4_000_000_000);
+
+impl Backing {
+    fn in_memory() -> Self {
+        Self { redis: None }
+    }
+
+    /// None, and said loudly, where there is no server.
+    async fn in_redis() -> Option<Self> {
+        for kind in [Kind::Given, Kind::Redis, Kind::Valkey] {
+            if let Some(url) = shared(kind).await {
+                return Some(Self { redis: Some(url) });
+            }
+        }
+        None
+    }
+
+    /// A scene whose service remembers nothing, with more sections.
+    async fn scene(&self, sections: &str) -> Scene {
+        let store = self.redis.as_ref().map_or_else(String::new, |url| {
+            format!(
+                "[store]\nkind = \"redis\"\nurl = \"{url}\"\nprefix = \"{}\"\ntimeout = \"5s\"\n",
+                prefix()
+            )
+        });
+        let issuer = TestIssuer::start();
+        let toml = configuration(&issuer.url(), "", &format!("{sections}\n{store}"));
+        Scene::start_at(issuer, &toml, LATER).await
+    }
+}
 
 /// Another caller who may do everything.
 const MIRROR: &str = "the mirror's token, made for tests";

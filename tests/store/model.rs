@@ -2,7 +2,7 @@
 //! the start, nothing cleared away, no lock, no shortcut. Random calls are
 //! played against it and a real store; both must give the same answers.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use mintage::{
     clock::Timestamp,
@@ -19,18 +19,15 @@ use proptest::{
 };
 use tokio::runtime::Handle;
 
-use super::{NOW, seed};
+use super::{Fresh, NOW, seed};
 
 /// Plays random calls; Err tells the shortest play that went wrong.
-pub(crate) fn plays(
-    runtime: &Handle,
-    fresh: fn(Timestamp) -> Arc<dyn Store>,
-) -> Result<(), String> {
+pub(crate) fn plays(runtime: &Handle, fresh: Fresh) -> Result<(), String> {
     let config = Config { cases: 96, failure_persistence: None, ..Config::default() };
     let steps = prop::collection::vec((0_u64..40, call()), 1..80);
     TestRunner::new(config)
         .run(&steps, |steps| {
-            let store = fresh(STARTED_AT);
+            let store = runtime.block_on(fresh(STARTED_AT)).unwrap();
             let mut model = Model::default();
             let mut now = NOW;
             for (seconds, call) in steps {
@@ -84,11 +81,9 @@ fn moment() -> impl Strategy<Value = Timestamp> {
     (-100_i64..600).prop_map(|seconds| Timestamp::from_seconds(NOW.seconds() + seconds))
 }
 
-fn retry(
-    of: fn(&str, &str, &[u8; 32]) -> Mark,
-) -> impl Strategy<Value = Option<(Mark, Timestamp)>> {
+fn mint_retry() -> impl Strategy<Value = Option<(Mark, Timestamp)>> {
     prop::option::of((0..3, moment())).prop_map(move |retry| {
-        retry.map(|(id, until)| (of("web", &i32::to_string(&id), &[0; 32]), until))
+        retry.map(|(id, until)| (Mark::mint_retry("web", &i32::to_string(&id), &[0; 32]), until))
     })
 }
 
@@ -101,7 +96,7 @@ fn limits() -> impl Strategy<Value = Vec<LimitSpend>> {
 }
 
 fn redemption() -> impl Strategy<Value = Redemption> {
-    let parts = (0..5, moment(), prop::option::of(-3_i64..5), retry(Mark::mint_retry), "[a-c]");
+    let parts = (0..5, moment(), prop::option::of(-3_i64..5), mint_retry(), "[a-c]");
     parts.prop_map(|(jti, until, issued, retry, key_id)| Redemption {
         mark: Mark::redeemed("https://issuer.example", &i32::to_string(&jti)),
         until,
@@ -111,25 +106,28 @@ fn redemption() -> impl Strategy<Value = Redemption> {
     })
 }
 
-fn verify_retry(caller: &str, id: &str, fingerprint: &[u8; 32]) -> Mark {
-    Mark::verify_retry(caller, id, fingerprint, &[0; 32])
-}
-
 fn uses_spend() -> impl Strategy<Value = UsesSpend> {
-    let one = (0..4, 0_u32..6, moment()).prop_map(|(nonce, count, until)| Use {
-        mark: Mark::uses("pypi", "token", &i32::to_string(&nonce)),
-        count,
-        until,
-    });
+    let one = (0..4, 0_u32..6, moment());
     let minted_at = prop::option::of(-2_i64..9)
         .prop_map(|millis| millis.map(|ms| Timestamp::from_micros(NOW.micros() + ms * 500)));
     let mode = prop_oneof![3 => Just(SpendMode::Spend), 1 => Just(SpendMode::Look)];
-    let parts = (0..3, prop::collection::vec(one, 0..4), minted_at, retry(verify_retry), mode);
+    let retry = prop::option::of((0..3, moment()));
+    let parts = (0..3, prop::collection::vec(one, 0..4), minted_at, retry, mode);
     parts.prop_map(|(token, uses, minted_at, retry, mode)| UsesSpend {
         revocation: Mark::revoked("pypi", &i32::to_string(&token)),
-        uses,
+        uses: uses
+            .into_iter()
+            .map(|(nonce, count, until)| {
+                let mark = Mark::uses("pypi", &i32::to_string(&token), &i32::to_string(&nonce));
+                Use { mark, count, until }
+            })
+            .collect(),
         minted_at,
-        retry,
+        // A call is about one token.
+        retry: retry.map(|(id, until)| {
+            let (id, token) = (i32::to_string(&id), [u8::try_from(token).unwrap(); 32]);
+            (Mark::verify_retry("web", &id, &[0; 32], &token), until)
+        }),
         mode,
     })
 }
