@@ -14,6 +14,8 @@ use mintage::{
 };
 use serde_json::{Value, json};
 
+use super::claims::github_claims;
+
 /// The moment at which everything happens.
 pub(super) const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
 
@@ -23,6 +25,8 @@ pub(super) const INDEX: &str = "pypi";
 const LOCATION: &str = "index.example";
 
 const ISSUER: &str = "https://token.actions.githubusercontent.com";
+
+const JTI: &str = "2f9c1b7e-7f5d-4b43-9b5e-0d2a7a1c9e55";
 
 /// Everything that an index and its issuer have.
 pub(super) struct Fixture {
@@ -57,7 +61,7 @@ impl Fixture {
             },
             key: Arc::clone(key),
             jwk: signing.jwk(),
-            id_token: signing.id_token(&github_claims())?,
+            id_token: signing.id_token(&github_claims(ISSUER, INDEX, NOW.seconds() - 5, JTI))?,
             seed: Seed {
                 minted_at: NOW,
                 uuid_bits: [0x33; 10],
@@ -126,44 +130,4 @@ pub(super) fn publisher(id: usize, projects: usize) -> Publisher {
 /// Eight characters, so that 1,000 ids fit into a token of 16 KiB.
 fn project_id(n: usize) -> String {
     format!("{}", 10_000_000 + n)
-}
-
-/// The claims of a GitHub job, all that the provider sends.
-fn github_claims() -> Value {
-    let now = NOW.seconds();
-    json!({
-        "jti": "2f9c1b7e-7f5d-4b43-9b5e-0d2a7a1c9e55",
-        "sub": "repo:octo-org/sample-project:environment:release",
-        "aud": INDEX,
-        "iss": ISSUER,
-        "iat": now - 5,
-        "nbf": now - 305,
-        "exp": now + 295,
-        "ref": "refs/tags/v1.24.0",
-        "sha": "9bb1db26e1c04a6d8ccf6e1f3f0aa8e6f8c2d9a4",
-        "repository": "octo-org/sample-project",
-        "repository_owner": "octo-org",
-        "repository_owner_id": "1234567",
-        "repository_id": "87654321",
-        "repository_visibility": "public",
-        "run_id": "10123456789",
-        "run_number": "412",
-        "run_attempt": "1",
-        "actor": "octocat",
-        "actor_id": "583231",
-        "workflow": "Release",
-        "workflow_ref": "octo-org/sample-project/.github/workflows/release.yml@refs/tags/v1.24.0",
-        "workflow_sha": "9bb1db26e1c04a6d8ccf6e1f3f0aa8e6f8c2d9a4",
-        "head_ref": "",
-        "base_ref": "",
-        "event_name": "push",
-        "ref_type": "tag",
-        "ref_protected": "false",
-        "environment": "release",
-        "job_workflow_ref":
-            "octo-org/sample-project/.github/workflows/release.yml@refs/tags/v1.24.0",
-        "job_workflow_sha": "9bb1db26e1c04a6d8ccf6e1f3f0aa8e6f8c2d9a4",
-        "runner_environment": "github-hosted",
-        "enterprise": "",
-    })
 }

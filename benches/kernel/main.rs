@@ -7,10 +7,14 @@
 //! --bench`) by turns, several times, and only where the bare limits agree;
 //! allocations are the same in every run.
 
+#[path = "../shared/claims.rs"]
+mod claims;
 mod fixture;
 mod harness;
 mod id_tokens;
 mod mints;
+#[path = "../shared/paper.rs"]
+mod paper;
 mod table;
 mod tokens;
 

@@ -1,8 +1,9 @@
 //! The figures as tables.
 
-use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
-
-use super::harness::Cost;
+use super::{
+    harness::Cost,
+    paper::{grouped, rounded, shown, table},
+};
 
 /// One operation at every size; none where the operation has no such size.
 pub(super) struct Row {
@@ -44,24 +45,6 @@ pub(super) fn at_one_size(title: &str, rows: &[(&str, Cost)]) -> String {
     shown(&table)
 }
 
-/// A table whose first columns are names, and whose others are numbers.
-fn table(header: Vec<String>, names: usize) -> Table {
-    let mut table = Table::new();
-    table.load_style(STYLE).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(header);
-    for column in table.column_iter_mut().skip(names) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
-}
-
-const STYLE: TableStyle =
-    TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
-
-fn shown(table: &Table) -> String {
-    table.lines().map(|line| format!(" {}\n", line.trim_end())).collect()
-}
-
 /// Three digits that count, in the unit that fits.
 fn time(nanoseconds: f64) -> String {
     let (value, unit) = match nanoseconds {
@@ -69,12 +52,7 @@ fn time(nanoseconds: f64) -> String {
         middle if middle < 1e6 => (middle / 1e3, "µs"),
         large => (large / 1e6, "ms"),
     };
-    let decimals = match value {
-        small if small < 10.0 => 2,
-        middle if middle < 100.0 => 1,
-        _ => 0,
-    };
-    format!("{value:.decimals$} {unit}")
+    format!("{} {unit}", rounded(value))
 }
 
 /// How often, and how much in all.
@@ -86,17 +64,4 @@ fn allocations(cost: &Cost) -> String {
         most => format!("{} MB", grouped(most / 1_000_000)),
     };
     format!("{} · {bytes}", grouped(cost.allocations))
-}
-
-/// 1234567 as 1,234,567.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
