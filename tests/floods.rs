@@ -26,7 +26,7 @@ const MOST_HELD_KIB: u64 = 64 * 1024;
 
 /// The longest that another call may take meanwhile; a hundred times what it takes
 /// on a quiet machine.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What one attacker does, with the connections that it leaves open.
 type Attack = fn(SocketAddr) -> Vec<Peer>;

@@ -76,7 +76,7 @@ async fn is_full(scene: &Scene) -> bool {
 }
 
 async fn until_full(scene: &Scene, full: bool) {
-    let until = Instant::now() + Duration::from_secs(10);
+    let until = Instant::now() + Duration::from_secs(60);
     while is_full(scene).await != full {
         assert!(Instant::now() < until, "waited in vain; full should be {full}");
         // Whoever asks takes a place too, and leaves it to others meanwhile.

@@ -156,7 +156,7 @@ async fn tls_binary() -> Option<&'static redis::Binary> {
 
 #[tokio::test]
 async fn tests_share_a_server_and_no_prefix() {
-    for kind in [Kind::Redis, Kind::Valkey] {
+    for kind in [Kind::Redis, Kind::Redis8, Kind::Valkey] {
         let Some(url) = redis::shared(kind).await else { continue };
         assert_eq!(redis::shared(kind).await, Some(url));
     }

@@ -114,6 +114,7 @@ suite!(in_memory, |started_at| {
     async move { Some(Arc::new(MemoryStore::new(started_at, 100_000)) as Arc<dyn Store>) }.boxed()
 });
 suite!(over_redis, |started_at| redis::fresh(Kind::Redis, started_at).boxed());
+suite!(over_redis_8, |started_at| redis::fresh(Kind::Redis8, started_at).boxed());
 suite!(over_valkey, |started_at| redis::fresh(Kind::Valkey, started_at).boxed());
 suite!(over_a_cluster, |started_at| topologies::in_a_cluster(started_at).boxed());
 suite!(behind_sentinels, |started_at| topologies::behind_sentinels(started_at).boxed());

@@ -57,7 +57,7 @@ impl Backing {
 
     /// None, and said loudly, where there is no server.
     async fn in_redis() -> Option<Self> {
-        for kind in [Kind::Given, Kind::Redis, Kind::Valkey] {
+        for kind in [Kind::Given, Kind::Redis, Kind::Redis8, Kind::Valkey] {
             if let Some(url) = shared(kind).await {
                 return Some(Self { redis: Some(url) });
             }

