@@ -33,6 +33,7 @@ use crate::{
     grpc::{
         self, TokenServer,
         gate::{Gate, Refusals},
+        pace::Pace,
         transport::{self, Phase},
     },
     macaroon::Keyring,
@@ -157,15 +158,16 @@ impl Server {
 
         let mut threads = Vec::with_capacity(listeners.len() + 1);
         for (at, listener) in listeners.into_iter().enumerate() {
-            let runtime = Builder::new_current_thread().enable_all().build()?;
-            let (gate, pace) = gate.of_a_core(Instant::now());
+            let (gate, pace) = (gate.clone(), Pace::new(Instant::now()));
+            let runtime = runtime_of(&pace)?;
             let (places, phases) = (Arc::clone(&places), phases.clone());
             threads.push(named(format!("mintage-{at}"), move || {
                 runtime.block_on(async move {
                     match tokio::net::TcpListener::from_std(listener) {
                         Ok(listener) => {
                             let bounds = connection_bounds;
-                            transport::serve(listener, gate, bounds, places, pace, phases).await;
+                            let service = |turn| gate.of(turn);
+                            transport::serve(listener, service, bounds, places, pace, phases).await;
                         }
                         Err(error) => tracing::error!(%error, "a listener could not be used"),
                     }
@@ -241,6 +243,16 @@ const REFUSALS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How often the store is asked whether it is there.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A core's runtime, which tells its pace when the core has nothing to do.
+fn runtime_of(pace: &Pace) -> io::Result<Runtime> {
+    let (parking, unparking) = (pace.clone(), pace.clone());
+    Builder::new_current_thread()
+        .enable_all()
+        .on_thread_park(move || parking.parked(Instant::now()))
+        .on_thread_unpark(move || unparking.unparked(Instant::now()))
+        .build()
+}
 
 /// A store bounds its own answers, as its configuration says; this bounds a store
 /// that doesn't.

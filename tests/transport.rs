@@ -75,7 +75,8 @@ impl Loop {
                     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 runtime.block_on(async {
                     let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-                    let pace = Pace::new(Arc::clone(&places), Instant::now());
+                    let pace = Pace::new(Instant::now());
+                    let service = |_| service.clone();
                     transport::serve(listener, service, bounds, places, pace, phases).await;
                 });
             });

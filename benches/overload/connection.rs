@@ -19,6 +19,7 @@ const END_STREAM: u8 = 1;
 const ACK: u8 = 1;
 const WINDOW_UPDATE: u8 = 8;
 const INITIAL_WINDOW_SIZE: u16 = 4;
+const NO_ERROR: [u8; 4] = [0; 4];
 const MOST_WINDOW: u32 = 0x7fff_ffff;
 /// What RFC 9113 lets a connection send before it hears of more.
 const FIRST_WINDOW: i64 = 65_535;
@@ -138,9 +139,15 @@ impl Connection {
                 }
             }
             kind::HEADERS if flags & END_STREAM != 0 => self.end(stream, ended),
+            // It was refused before all of it was read (RFC 9113, section 8.1).
+            kind::RESET if self.has_ended(stream) && payload == NO_ERROR => {}
             kind::RESET | kind::GOAWAY => panic!("the server gave up: {kind} {payload:?}"),
             _ => {}
         }
+    }
+
+    fn has_ended(&self, stream: u32) -> bool {
+        stream < self.first || self.calls[(stream - self.first) as usize / 2].is_none()
     }
 
     fn end(&mut self, stream: u32, ended: &mut Vec<Ended>) {

@@ -3,7 +3,7 @@
 //!
 //! One too many is refused by an answer that is ready, without a line in the log: in
 //! an overload most of a core's time would go into refusals otherwise. They are
-//! counted, told by whoever steers, and have a [`Pace`].
+//! counted, told by whoever steers, and have a [pace](super::pace).
 //!
 //! It also gives the library's own bare errors (a message too large, or not
 //! readable) the form that all refusals have.
@@ -35,12 +35,16 @@ use tokio::{
 use tonic::{Code, Status, body::Body};
 use tower::Service;
 
-use super::{pace::Pace, status};
+use super::{
+    pace::{Pace, Turn, Waiting},
+    status,
+};
 
 /// Bounds that hold for all connections of a process together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GateBounds {
-    /// Calls of the contract at once; one more is refused as UNAVAILABLE, at once.
+    /// Calls of the contract at once, whatever they wait for; one more is refused as
+    /// UNAVAILABLE, at once.
     pub max_in_flight: usize,
     /// Calls of health at once, watched ones to their end. As many as there may be
     /// connections: a client watches on each of its own.
@@ -61,7 +65,7 @@ pub struct Gate<S> {
     health: Arc<Semaphore>,
     others: Arc<Semaphore>,
     request_timeout: Duration,
-    pace: Pace,
+    turn: Turn,
     refusals: Refusals,
     /// The headers of a refusal, which are all there is to it.
     overloaded: Arc<HeaderMap>,
@@ -82,11 +86,10 @@ impl<S> Gate<S> {
     /// A gate in front of a service.
     pub fn new(inner: S, bounds: GateBounds) -> Self {
         let places = |most| Arc::new(Semaphore::new(most));
-        let calls = places(bounds.max_in_flight);
         Self {
             inner,
-            pace: Pace::new(Arc::clone(&calls), Instant::now()),
-            calls,
+            turn: Pace::new(Instant::now()).turn(),
+            calls: places(bounds.max_in_flight),
             health: places(bounds.max_health),
             others: places(MAX_OTHERS),
             request_timeout: bounds.request_timeout,
@@ -95,13 +98,12 @@ impl<S> Gate<S> {
         }
     }
 
-    /// The same gate for the calls of one core, whose refusals have a pace of their own.
-    pub fn of_a_core(&self, now: Instant) -> (Self, Pace)
+    /// The same gate for the calls of one connection, which has this share in its core.
+    pub fn of(&self, turn: Turn) -> Self
     where
         S: Clone,
     {
-        let pace = Pace::new(Arc::clone(&self.calls), now);
-        (Self { pace: pace.clone(), ..self.clone() }, pace)
+        Self { turn, ..self.clone() }
     }
 
     /// What it and its clones refuse.
@@ -110,21 +112,34 @@ impl<S> Gate<S> {
     }
 
     fn refusal(&self) -> Response<Body> {
-        self.pace.refused(Instant::now());
         self.refusals.0.fetch_add(1, Ordering::Relaxed);
         let mut response = Response::new(Body::empty());
         response.headers_mut().clone_from(self.overloaded.as_ref());
         response
     }
 
-    /// The places for calls of this path, and until when one is held.
-    fn places(&self, path: &str) -> (&Arc<Semaphore>, HeldUntil) {
-        match path.split('/').nth(1) {
+    /// A place for a call of this path, and until when it is held. None: it is one too
+    /// many.
+    fn place(&self, path: &str, now: Instant) -> Option<(Place, HeldUntil)> {
+        let (places, held_until) = match path.split('/').nth(1) {
             Some("mintage.v1.TokenService") => (&self.calls, HeldUntil::Answered),
             Some("grpc.health.v1.Health") => (&self.health, HeldUntil::Read),
             _ => (&self.others, HeldUntil::Read),
-        }
+        };
+        let waiting = match held_until {
+            HeldUntil::Answered => Some(self.turn.admit(now)?),
+            HeldUntil::Read => None,
+        };
+        let permit = Arc::clone(places).try_acquire_owned().ok()?;
+        Some((Place { permit, waiting }, held_until))
     }
+}
+
+/// What a call holds: one of the process's places, and, of the contract's, one in front
+/// of its core until it begins.
+struct Place {
+    permit: OwnedSemaphorePermit,
+    waiting: Option<Waiting>,
 }
 
 /// When a call's place is free again.
@@ -151,15 +166,21 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let (places, held_until) = self.places(request.uri().path());
-        let Ok(place) = Arc::clone(places).try_acquire_owned() else {
+        let now = Instant::now();
+        let Some((place, held_until)) = self.place(request.uri().path(), now) else {
+            self.turn.refused(now);
             return Box::pin(future::ready(Ok(self.refusal())));
         };
+        let Place { permit, waiting } = place;
         let timeout = asked_timeout(request.headers())
             .map_or(self.request_timeout, |asked| asked.min(self.request_timeout));
         // Begun when it is this call's turn: it is only counted when it comes in.
         let mut inner = self.inner.clone();
-        let answer = AssertUnwindSafe(async move { inner.call(request).await }).catch_unwind();
+        let answer = AssertUnwindSafe(async move {
+            drop(waiting);
+            inner.call(request).await
+        });
+        let answer = answer.catch_unwind();
         Box::pin(async move {
             let response = match tokio::time::timeout(timeout, answer).await {
                 Ok(Ok(Ok(response))) => in_form(response),
@@ -171,7 +192,7 @@ where
             };
             Ok(match held_until {
                 HeldUntil::Answered => response,
-                HeldUntil::Read => response.map(|body| Body::new(InPieces::new(body, place))),
+                HeldUntil::Read => response.map(|body| Body::new(InPieces::new(body, permit))),
             })
         })
     }

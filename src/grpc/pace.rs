@@ -1,86 +1,192 @@
-//! How many refusals a core can afford, and when its connections are read.
+//! How much a core takes in, and which of its connections it reads.
 //!
-//! Where more comes in than the service may have under way, calls are refused at once.
-//! But a refusal costs a part of what an answer does, and whoever is refused may ask
-//! again at once: at ten times the load a core would do nothing but refuse. So
-//! refusals have a pace. Where they come faster, the core's connections are left
-//! unread until there are places again, or the pace allows more: what waits there
-//! costs nothing, and the peer's own flow control holds the rest back.
+//! Where more comes in than a core can do, calls are refused at once. But a refusal costs
+//! a fifth of a Mint and half of a Verify, and whoever is refused may ask again at once:
+//! at twice the load a core would spend much of its time on refusing, at ten times nearly
+//! all of it. So refusals have a pace. Where they come faster, a connection on which one
+//! was refused is left unread for a while: what waits there costs nothing, the peer's own
+//! flow control holds the rest back, and the other connections are answered as fast as
+//! ever. What has waited there when its time comes is refused: fresh calls are answered
+//! instead, on which nobody has given up yet.
+//!
+//! A core is overloaded once it has not been idle for [`BUSY`], and until it has room.
+//! At other times a lot that comes at once is a burst, after a stall of the machine or of
+//! the network, and is answered.
 
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::time::Instant;
 
-/// Each refusal may be followed by the next after so long: 5,000 a second, which take
-/// about a twentieth of a core.
-const INTERVAL: Duration = Duration::from_micros(200);
+/// A core that has been busy for so long is overloaded.
+const BUSY: Duration = Duration::from_millis(80);
+
+/// Calls that wait for nothing but their core, where that is overloaded; one more is
+/// refused. It does them in 3 to 10 ms: longer than that nobody waits in front of it.
+const MOST_WAITING: usize = 256;
+
+/// As many may come at once at another time.
+const MOST_AT_ONCE: usize = 1_024;
+
+/// A core that waited for so long had nothing to do; waiting for less, it only looked
+/// whether there was more.
+const PAUSE: Duration = Duration::from_micros(100);
+
+/// Each refusal may be followed by the next after so long: 2,500 a second, which take two
+/// hundredths of a core.
+const INTERVAL: Duration = Duration::from_micros(400);
 
 /// So many may come at once.
 const BURST: Duration = INTERVAL.saturating_mul(256);
 
-/// Connections are left unread at most so long at a time, whatever came at once: who
-/// asks for health there must not take the service for dead.
-const LONGEST: Duration = Duration::from_millis(100);
+/// When connections that were left unread are read again, one after the other: as many
+/// calls as a peer may have under way wait on each, and all of them may be refused.
+const APART: Duration = INTERVAL.saturating_mul(128);
 
-/// After so many milliseconds it is looked whether there are places again, now sooner,
-/// now later: connections that all looked at once would let the same ones go first
-/// every time. A core answers some hundred calls meanwhile.
+/// No connection is left unread for longer, so that nobody takes the service for dead.
+const LONGEST: Duration = Duration::from_secs(1);
+
+/// After so many milliseconds it is looked whether the core has room again, now sooner,
+/// now later, so that connections don't all look at once.
 const LOOK_AGAIN: [u64; 8] = [2, 7, 4, 9, 3, 8, 5, 6];
 
-/// As many places as one connection can take at once are enough to read it.
-const ENOUGH: usize = 128;
+/// A core has room where it was idle for a tenth of so long…
+const WINDOW: Duration = Duration::from_millis(50);
 
-/// The pace of one core's refusals. Its clones are about the same core.
+/// …and then so many connections are read again before it is their time.
+const EARLY: usize = 8;
+
+/// The pace of one core. Its clones are about the same core.
+///
+/// One thread does all that is done with it; the atomics are there because the compiler
+/// can't know.
 #[derive(Clone, Debug)]
 pub struct Pace(Arc<State>);
 
+/// Moments are durations since the core began.
 #[derive(Debug)]
 struct State {
-    places: Arc<Semaphore>,
-    enough: usize,
     began: Instant,
-    /// How often a connection was left unread.
+    /// Calls that were taken in and have not begun.
+    waiting: AtomicUsize,
+    /// When all refusals so far are paid for.
+    paid: Moment,
+    /// When the last of the connections that are left unread is to be read again.
+    last: Moment,
+    /// When the core began to wait for something to do, and when it last had nothing.
+    parked: Moment,
+    idle: Moment,
+    overloaded: AtomicBool,
     looks: AtomicUsize,
-    /// When all refusals so far are paid for, in microseconds since `began`.
-    paid: AtomicU64,
+    window: Window,
+}
+
+/// What a core had to do of late.
+#[derive(Debug, Default)]
+struct Window {
+    number: AtomicU64,
+    /// How long it had nothing to do in it, and in the one before.
+    idle: Moment,
+    before: Moment,
+    /// Connections that were read again early in it.
+    early: AtomicUsize,
 }
 
 impl Pace {
-    /// Of a core that has refused nothing yet, in front of these places, all of which
-    /// are free.
-    pub fn new(places: Arc<Semaphore>, now: Instant) -> Self {
-        let enough = (places.available_permits() / 2).clamp(1, ENOUGH);
+    /// Of a core that has done nothing yet.
+    pub fn new(now: Instant) -> Self {
         Self(Arc::new(State {
-            places,
-            enough,
             began: now,
+            waiting: AtomicUsize::new(0),
+            paid: Moment::default(),
+            last: Moment::default(),
+            parked: Moment::default(),
+            idle: Moment::default(),
+            overloaded: AtomicBool::new(false),
             looks: AtomicUsize::new(0),
-            paid: AtomicU64::new(0),
+            window: Window::default(),
         }))
     }
 
-    /// One more was refused.
-    pub(super) fn refused(&self, now: Instant) {
-        // One thread does all this; where another refuses too, a unit may get lost.
-        let paid = Duration::from_micros(self.0.paid.load(Ordering::Relaxed));
-        let now = self.since_began(now);
-        let paid = (paid.max(now) + INTERVAL).min(now + BURST + LONGEST);
-        self.0.paid.store(u64::try_from(paid.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    /// The core begins to wait for something to do.
+    pub fn parked(&self, now: Instant) {
+        self.0.parked.set(self.since_began(now));
     }
 
-    /// Until when the core's connections should be left unread; then ask again. None:
-    /// they may be read.
-    pub(super) fn unread_until(&self, now: Instant) -> Option<Instant> {
-        let paid = Duration::from_micros(self.0.paid.load(Ordering::Relaxed));
-        let until = self.0.began + paid.saturating_sub(BURST);
-        let unread = until > now && self.0.places.available_permits() < self.0.enough;
-        unread.then(|| until.min(now + self.look_again()))
+    /// There is something to do.
+    pub fn unparked(&self, now: Instant) {
+        let now = self.since_began(now);
+        let idle = now.saturating_sub(self.0.parked.get());
+        if idle >= PAUSE {
+            self.0.idle.set(now);
+            let window = self.window(now);
+            window.idle.set(window.idle.get() + idle);
+            if idle >= WINDOW {
+                // The windows before this one went by in it.
+                window.before.set(idle);
+            }
+        }
+    }
+
+    /// A connection of this core.
+    pub(super) fn turn(&self) -> Turn {
+        Turn { pace: self.clone(), state: Arc::default() }
+    }
+
+    fn is_overloaded(&self, now: Duration) -> bool {
+        if now > self.0.idle.get() + BUSY {
+            self.0.overloaded.store(true, Ordering::Relaxed);
+        } else if self.has_room(now) {
+            self.0.overloaded.store(false, Ordering::Relaxed);
+        }
+        self.0.overloaded.load(Ordering::Relaxed)
+    }
+
+    /// Whether the core has had room of late.
+    fn has_room(&self, now: Duration) -> bool {
+        self.window(now).before.get() >= WINDOW / 10
+    }
+
+    /// Whether the core is behind by more refusals than it can afford.
+    fn is_exceeded(&self, now: Duration) -> bool {
+        self.0.paid.get() > now + BURST
+    }
+
+    /// Books the next time at which a connection is read again.
+    fn book(&self, now: Duration) -> Duration {
+        let until = (self.0.last.get().max(now) + APART).min(now + LONGEST);
+        self.0.last.set(until);
+        until
+    }
+
+    /// Whether there is room for another connection to be read, which takes it.
+    fn take_room(&self, now: Duration) -> bool {
+        let early = self.window(now).early.load(Ordering::Relaxed);
+        let room = early < EARLY && !self.is_overloaded(now) && self.has_room(now);
+        if room {
+            self.0.window.early.store(early + 1, Ordering::Relaxed);
+        }
+        room
+    }
+
+    /// The window of this moment.
+    fn window(&self, now: Duration) -> &Window {
+        let window = &self.0.window;
+        let number = u64::try_from(now.as_micros() / WINDOW.as_micros()).unwrap_or(u64::MAX);
+        let last = window.number.load(Ordering::Relaxed);
+        if last != number {
+            window.number.store(number, Ordering::Relaxed);
+            let idle = if last + 1 == number { window.idle.get() } else { Duration::ZERO };
+            window.before.set(idle);
+            window.idle.set(Duration::ZERO);
+            window.early.store(0, Ordering::Relaxed);
+        }
+        window
     }
 
     fn look_again(&self) -> Duration {
@@ -93,67 +199,301 @@ impl Pace {
     }
 }
 
+/// One connection's share in its core. Its clones are about the same connection.
+#[derive(Clone, Debug)]
+pub struct Turn {
+    pace: Pace,
+    state: Arc<TurnState>,
+}
+
+#[derive(Debug, Default)]
+struct TurnState {
+    /// A call was refused on it since it was left unread the last time.
+    refused: AtomicBool,
+    /// What is read now has waited while the connection was left unread.
+    stale: AtomicBool,
+    /// There may be more to read of what has come.
+    more: AtomicBool,
+}
+
+/// A call's place in front of its core, until it begins.
+#[derive(Debug)]
+pub(super) struct Waiting(Pace);
+
+/// A connection that is left unread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Unread {
+    until: Duration,
+}
+
+impl Turn {
+    /// Takes a call in. None: it is to be refused.
+    pub(super) fn admit(&self, now: Instant) -> Option<Waiting> {
+        let pace = &self.pace;
+        let waiting = pace.0.waiting.load(Ordering::Relaxed);
+        if waiting >= MOST_WAITING {
+            let overloaded = pace.is_overloaded(pace.since_began(now));
+            if overloaded || waiting >= MOST_AT_ONCE {
+                return None;
+            }
+        }
+        if self.state.stale.load(Ordering::Relaxed) {
+            return None;
+        }
+        pace.0.waiting.store(waiting + 1, Ordering::Relaxed);
+        Some(Waiting(pace.clone()))
+    }
+
+    /// A call was refused. One that had waited unread is no reason to leave its connection
+    /// unread again.
+    pub(super) fn refused(&self, now: Instant) {
+        let now = self.pace.since_began(now);
+        let paid = &self.pace.0.paid;
+        paid.set((paid.get().max(now) + INTERVAL).min(now + BURST + LONGEST));
+        if !self.state.stale.load(Ordering::Relaxed) {
+            self.state.refused.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the connection should be left unread now, and for how long at most: never
+    /// before all is read that had come, so that no call stays behind of which a part
+    /// was read.
+    pub(super) fn unread(&self, now: Instant) -> Option<Unread> {
+        let more = self.state.more.load(Ordering::Relaxed);
+        if more || !self.state.refused.load(Ordering::Relaxed) {
+            return None;
+        }
+        let now = self.pace.since_began(now);
+        self.state.refused.store(false, Ordering::Relaxed);
+        let unread = self.pace.is_overloaded(now) && self.pace.is_exceeded(now);
+        unread.then(|| Unread { until: self.pace.book(now) })
+    }
+
+    /// When to look again at a connection that is left unread. None: it may be read.
+    pub(super) fn look(&self, unread: Unread, now: Instant) -> Option<Instant> {
+        let passed = self.pace.since_began(now);
+        let its_time = passed >= unread.until;
+        if its_time || self.pace.take_room(passed) {
+            // Where there is room, whoever has waited is answered.
+            self.state.stale.store(its_time, Ordering::Relaxed);
+            self.state.more.store(true, Ordering::Relaxed);
+            return None;
+        }
+        Some((self.pace.0.began + unread.until).min(now + self.pace.look_again()))
+    }
+
+    /// Something was read that had come, or, where nothing was left, all had been. HTTP/2
+    /// reads all there is before it hands out the calls in it: what comes after that is
+    /// the first that is fresh.
+    pub(super) fn read(&self, all: bool) {
+        let more = self.state.more.swap(!all, Ordering::Relaxed);
+        if !all && !more {
+            self.state.stale.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A duration in whole microseconds.
+#[derive(Debug, Default)]
+struct Moment(AtomicU64);
+
+impl Moment {
+    fn get(&self) -> Duration {
+        Duration::from_micros(self.0.load(Ordering::Relaxed))
+    }
+
+    fn set(&self, to: Duration) {
+        self.0.store(u64::try_from(to.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The pace in front of so many places, all of which are taken, and the places.
-    fn taken(places: usize, now: Instant) -> (Pace, Arc<Semaphore>) {
-        let semaphore = Arc::new(Semaphore::new(places));
-        let pace = Pace::new(Arc::clone(&semaphore), now);
-        semaphore.forget_permits(places);
-        (pace, semaphore)
-    }
+    const MILLISECOND: Duration = Duration::from_millis(1);
 
-    #[test]
-    fn a_burst_of_refusals_is_free_and_what_exceeds_it_is_paid_for() {
+    /// A core, and a moment at which it has been busy for too long.
+    fn overloaded() -> (Pace, Instant) {
         let start = Instant::now();
-        let (pace, _places) = taken(1_000, start);
-        for _ in 0..256 {
-            pace.refused(start);
-        }
-        assert_eq!(pace.unread_until(start), None);
-        for _ in 0..5 {
-            pace.refused(start);
-        }
-        let until = start + INTERVAL * 5;
-        assert_eq!(pace.unread_until(start), Some(until));
-        assert_eq!(pace.unread_until(until - Duration::from_micros(1)), Some(until));
-        assert_eq!(pace.unread_until(until), None);
-        pace.refused(until);
-        assert_eq!(pace.unread_until(until), Some(until + INTERVAL));
+        let now = start + BUSY + MILLISECOND;
+        (Pace::new(start), now)
+    }
+
+    /// Takes in so many calls, which begin when this is dropped.
+    fn taken(turn: &Turn, calls: usize, now: Instant) -> Vec<Waiting> {
+        let taken: Vec<_> = (0..calls).map_while(|_| turn.admit(now)).collect();
+        assert_eq!(taken.len(), calls);
+        taken
+    }
+
+    fn refuse(turn: &Turn, calls: usize, now: Instant) {
+        (0..calls).for_each(|_| turn.refused(now));
+    }
+
+    /// More refusals than may come at once.
+    const TOO_MANY: usize = 300;
+
+    /// The core waits for something to do from then on for so long.
+    fn idle(pace: &Pace, from: Instant, span: Duration) {
+        pace.parked(from);
+        pace.unparked(from + span);
     }
 
     #[test]
-    fn connections_are_read_as_soon_as_there_are_places_and_soon_in_any_case() {
-        for (places, enough) in [(1_024, 128), (200, 100), (2, 1), (1, 1)] {
-            let start = Instant::now();
-            let (pace, free) = taken(places, start);
-            for _ in 0..100_000 {
-                pace.refused(start);
-            }
-            for milliseconds in LOOK_AGAIN {
-                let look = start + Duration::from_millis(milliseconds);
-                assert_eq!(pace.unread_until(start), Some(look), "{places}");
-            }
-            let last = start + LONGEST - Duration::from_micros(1);
-            assert_eq!(pace.unread_until(last), Some(start + LONGEST), "{places}");
-            assert_eq!(pace.unread_until(start + LONGEST), None, "{places}");
-            free.add_permits(enough - 1);
-            assert!(pace.unread_until(start).is_some(), "{places}");
-            free.add_permits(1);
-            assert_eq!(pace.unread_until(start), None, "{places}");
+    fn a_burst_is_taken_in_and_an_overload_is_not() {
+        let start = Instant::now();
+        for (what, now, most) in [
+            ("at the start", start, MOST_AT_ONCE),
+            ("busy, and not yet for long", start + BUSY, MOST_AT_ONCE),
+            ("busy for long", start + BUSY + MILLISECOND, MOST_WAITING),
+        ] {
+            let turn = Pace::new(start).turn();
+            let taken = taken(&turn, most, now);
+            assert!(turn.admit(now).is_none(), "{what}");
+            drop(taken);
+            assert!(turn.admit(now).is_some(), "{what}: all have begun");
         }
+    }
+
+    #[test]
+    fn an_overload_is_over_once_the_core_was_idle_for_a_tenth_of_a_window() {
+        let window = |number: u32| WINDOW * number;
+        for (what, span, at_once, over) in [
+            ("long enough", WINDOW / 10, false, true),
+            ("not long enough", WINDOW / 10 - MILLISECOND, false, false),
+            ("for long", WINDOW * 20, true, true),
+        ] {
+            let start = Instant::now();
+            let pace = Pace::new(start);
+            let turn = pace.turn();
+            let before = start + window(10);
+            let _taken = taken(&turn, MOST_WAITING, before);
+            assert!(turn.admit(before).is_none());
+            idle(&pace, before + MILLISECOND, span);
+            let then = before + MILLISECOND + span;
+            assert_eq!(turn.admit(then).is_some(), at_once, "{what}: at once");
+            let after = then.max(start + window(11));
+            assert_eq!(turn.admit(after).is_some(), over, "{what}");
+        }
+    }
+
+    #[test]
+    fn looking_for_more_is_not_being_idle() {
+        let (pace, _) = overloaded();
+        let start = pace.0.began;
+        let turn = pace.turn();
+        let mut now = start;
+        while now < start + BUSY + MILLISECOND {
+            idle(&pace, now, PAUSE - Duration::from_micros(1));
+            now += PAUSE;
+        }
+        let _taken = taken(&turn, MOST_WAITING, now);
+        assert!(turn.admit(now).is_none());
+    }
+
+    #[test]
+    fn a_connection_is_left_unread_where_refusals_come_too_fast_and_only_then() {
+        let (pace, now) = overloaded();
+        let (one, other) = (pace.turn(), pace.turn());
+        for turn in [&one, &other] {
+            turn.read(true);
+        }
+        refuse(&one, 256, now);
+        assert_eq!(one.unread(now), None, "so many may come at once");
+        refuse(&one, TOO_MANY - 256, now);
+        assert_eq!(other.unread(now), None, "nothing was refused there");
+        one.read(false);
+        assert_eq!(one.unread(now), None, "not all is read that has come");
+        one.read(true);
+        assert!(one.unread(now).is_some_and(|unread| one.look(unread, now).is_some()));
+        assert_eq!(one.unread(now), None, "it was left unread for these refusals");
+
+        let calm = Pace::new(now).turn();
+        calm.read(true);
+        refuse(&calm, TOO_MANY, now);
+        assert_eq!(calm.unread(now), None, "a burst is no overload");
     }
 
     #[test]
     fn refusals_at_the_pace_leave_no_connection_unread() {
-        let start = Instant::now();
-        let (pace, _places) = taken(1_000, start);
+        let (pace, start) = overloaded();
+        let turn = pace.turn();
+        turn.read(true);
         for at in 0..10_000 {
             let now = start + INTERVAL * at;
-            pace.refused(now);
-            assert_eq!(pace.unread_until(now), None);
+            turn.refused(now);
+            assert_eq!(turn.unread(now), None);
         }
+    }
+
+    #[test]
+    fn connections_are_read_again_one_after_the_other_and_none_later_than_after_a_second() {
+        let (pace, now) = overloaded();
+        let mut times = Vec::new();
+        for _ in 0..40 {
+            let turn = pace.turn();
+            turn.read(true);
+            refuse(&turn, TOO_MANY, now);
+            let unread = turn.unread(now).unwrap();
+            times.push(pace.0.began + unread.until - now);
+            assert!(turn.look(unread, now + LONGEST).is_none());
+        }
+        assert_eq!(times[..3], [APART, APART * 2, APART * 3]);
+        assert_eq!(times[39], LONGEST);
+        assert!(times.is_sorted());
+    }
+
+    #[test]
+    fn what_has_waited_unread_is_refused_and_what_comes_after_it_is_not() {
+        let (pace, now) = overloaded();
+        let turn = pace.turn();
+        turn.read(true);
+        refuse(&turn, TOO_MANY, now);
+        let unread = turn.unread(now).unwrap();
+        let next = turn.look(unread, now).unwrap();
+        assert!(next > now && next <= now + 10 * MILLISECOND, "it looks again soon");
+
+        let due = pace.0.began + unread.until;
+        assert_eq!(turn.look(unread, due), None);
+        turn.read(false);
+        assert!(turn.admit(due).is_none(), "it has waited");
+        turn.refused(due);
+        turn.read(false);
+        turn.read(true);
+        assert!(turn.admit(due).is_none(), "read before all had been");
+        turn.refused(due);
+        assert_eq!(turn.unread(due), None, "that is no reason to leave it unread again");
+        turn.read(false);
+        assert!(turn.admit(due).is_some(), "it came afterwards");
+    }
+
+    #[test]
+    fn with_room_a_few_connections_are_read_early_and_all_they_have_is_answered() {
+        let (pace, now) = overloaded();
+        let turns: Vec<_> = (0..EARLY + 1).map(|_| pace.turn()).collect();
+        let unread: Vec<_> = turns
+            .iter()
+            .map(|turn| {
+                turn.read(true);
+                refuse(turn, TOO_MANY, now);
+                turn.unread(now).unwrap()
+            })
+            .collect();
+        idle(&pace, now, WINDOW);
+        let later = now + WINDOW;
+        let (last, early) = turns.split_last().unwrap();
+        for (turn, unread) in early.iter().zip(&unread) {
+            assert_eq!(turn.look(*unread, later), None);
+            turn.read(false);
+            assert!(turn.admit(later).is_some());
+        }
+        assert!(last.look(unread[EARLY], later).is_some(), "not all at the same time");
     }
 }

@@ -31,7 +31,10 @@ use tokio::{
 use tonic::body::Body;
 use tower::Service;
 
-use super::{gathered::gather, pace::Pace};
+use super::{
+    gathered::gather,
+    pace::{Pace, Turn, Unread},
+};
 
 /// Bounds of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,10 +131,11 @@ pub fn places(bounds: ConnectionBounds) -> Arc<Semaphore> {
 }
 
 /// Accepts and serves connections until the phase says otherwise, then lets the
-/// running calls end, and ends itself when they have or their time is over.
-pub async fn serve(
+/// running calls end, and ends itself when they have or their time is over. Each
+/// connection has a service of its own, which is told its share in its core.
+pub async fn serve<S: Calls>(
     listener: TcpListener,
-    service: impl Calls,
+    service: impl Fn(Turn) -> S,
     bounds: ConnectionBounds,
     places: Arc<Semaphore>,
     pace: Pace,
@@ -141,8 +145,9 @@ pub async fn serve(
     while let Some((stream, place)) = next(&listener, &places, &mut phase).await {
         // Those that have ended are forgotten; there are never more than places.
         while connections.try_join_next().is_some() {}
-        let stream = (stream, pace.clone());
-        connections.spawn(connection(stream, service.clone(), bounds, place, phase.clone()));
+        let turn = pace.turn();
+        let service = service(turn.clone());
+        connections.spawn(connection((stream, turn), service, bounds, place, phase.clone()));
     }
     drop(listener);
     let until = draining(&mut phase).await;
@@ -197,7 +202,7 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 async fn connection(
-    (stream, pace): (TcpStream, Pace),
+    (stream, turn): (TcpStream, Turn),
     service: impl Calls,
     bounds: ConnectionBounds,
     place: OwnedSemaphorePermit,
@@ -209,7 +214,7 @@ async fn connection(
         tracing::debug!(%error, "a connection ended before it began");
         return;
     }
-    let (stream, received) = Counted::new(stream, pace);
+    let (stream, received) = Counted::new(stream, turn);
     let (stream, outlet) = gather(stream);
     let mut connection =
         pin!(builder(bounds).serve_connection(TokioIo::new(stream), AtOnce(service)));
@@ -322,33 +327,35 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<socket2::Socket> {
 
 const BACKLOG: i32 = 1024;
 
-/// A stream that counts what was received, and is left unread while its core has
-/// refused more than it can afford.
+/// A stream that counts what was received, and is left unread while its core does better
+/// with others.
 struct Counted {
     stream: TcpStream,
     received: Arc<AtomicUsize>,
-    pace: Pace,
-    unread: Option<Pin<Box<Sleep>>>,
+    turn: Turn,
+    unread: Option<(Unread, Pin<Box<Sleep>>)>,
 }
 
 impl Counted {
-    fn new(stream: TcpStream, pace: Pace) -> (Self, Arc<AtomicUsize>) {
+    fn new(stream: TcpStream, turn: Turn) -> (Self, Arc<AtomicUsize>) {
         let received = Arc::new(AtomicUsize::new(0));
-        (Self { stream, received: Arc::clone(&received), pace, unread: None }, received)
+        (Self { stream, received: Arc::clone(&received), turn, unread: None }, received)
     }
 
     /// Ready once the stream may be read.
-    fn poll_pace(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        loop {
-            if let Some(unread) = &mut self.unread {
-                ready!(unread.as_mut().poll(context));
-                self.unread = None;
-            }
-            match self.pace.unread_until(Instant::now()) {
-                Some(until) => self.unread = Some(Box::pin(sleep_until(until))),
-                None => return Poll::Ready(()),
+    fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.unread.is_none() {
+            let now = Instant::now();
+            self.unread = self.turn.unread(now).map(|it| (it, Box::pin(sleep_until(now))));
+        }
+        while let Some((unread, look)) = &mut self.unread {
+            ready!(look.as_mut().poll(context));
+            match self.turn.look(*unread, Instant::now()) {
+                Some(next) => look.as_mut().reset(next),
+                None => self.unread = None,
             }
         }
+        Poll::Ready(())
     }
 }
 
@@ -358,9 +365,10 @@ impl AsyncRead for Counted {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        ready!(self.poll_pace(context));
+        ready!(self.poll_turn(context));
         let before = buffer.filled().len();
         let answer = Pin::new(&mut self.stream).poll_read(context, buffer);
+        self.turn.read(answer.is_pending());
         self.received.fetch_add(buffer.filled().len() - before, Ordering::Relaxed);
         answer
     }

@@ -23,7 +23,8 @@ use support::{
     issuer::TestIssuer,
     process::{Folder, Process},
     redis::{
-        self, Binary, Certificates, Options, RedisServer, Sentinels, binaries, binary, left_out,
+        self, Binary, Certificates, Kind, Options, RedisServer, Sentinels, binaries, binary,
+        left_out,
     },
     service::{
         Client, WEB, client_at, configuration, for_user, github_claims, publishing, reasons,
