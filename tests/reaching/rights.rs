@@ -156,10 +156,8 @@ async fn a_right_that_is_missing_is_named_by(binary: &'static Binary) {
     let server = RedisServer::start(binary).await;
     // Inside a script: before Redis 8, which one it was is in its own `ACL LOG` only.
     let in_a_script = match binary.kind {
-        Kind::Redis8 => "no permissions to run the 'hset' command",
-        Kind::Redis | Kind::Valkey | Kind::Given => {
-            "The user executing the script can't run this command"
-        }
+        Kind::Redis => "The user executing the script can't run this command",
+        Kind::Redis8 | Kind::Valkey | Kind::Given => "no permissions to run the 'hset' command",
     };
     for (more, part) in [
         (&["-info"][..], "no permissions to run the 'info' command"),
