@@ -151,9 +151,9 @@ impl Server {
 
         let (phase, phases) = watch::channel(Phase::Cut);
         let server = TokenServer::new(Arc::clone(&service));
-        let routes = grpc::routes(server, parts::callers(config), phases.clone())?;
+        let served = grpc::served(server, parts::callers(config), phases.clone())?;
         let (gate_bounds, connection_bounds) = parts::bounds(&config.server);
-        let gate = Gate::new(routes, gate_bounds);
+        let gate = Gate::new(served, gate_bounds);
         let places = transport::places(connection_bounds);
 
         let mut threads = Vec::with_capacity(listeners.len() + 1);

@@ -74,7 +74,7 @@ impl CallerTokens {
 /// A service whose every call has a caller that proved itself, and sends no more
 /// than there is room for.
 #[derive(Clone, Debug)]
-pub(super) struct Guarded<S> {
+pub(crate) struct Guarded<S> {
     inner: S,
     callers: Arc<CallerTokens>,
     purse: Purse,
@@ -129,7 +129,7 @@ where
 }
 
 /// A call that keeps what it has taken until it is answered.
-pub(super) struct Holding<F> {
+pub(crate) struct Holding<F> {
     call: F,
     _held: Arc<Held>,
 }

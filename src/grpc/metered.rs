@@ -109,7 +109,7 @@ impl Size {
 
 /// A request's body, every byte of which is counted.
 #[derive(Debug)]
-pub(super) struct Metered<B> {
+pub(crate) struct Metered<B> {
     body: B,
     size: Size,
     held: Arc<Held>,

@@ -13,12 +13,15 @@ mod health;
 mod metered;
 pub mod pace;
 mod redacted;
+mod served;
 mod server;
 pub mod status;
 pub mod transport;
 
 pub use callers::CallerTokens;
-pub use server::{TokenServer, routes};
+pub(crate) use served::Served;
+pub use server::TokenServer;
+pub(crate) use server::served;
 
 /// The generated types of `proto/mintage/v1`.
 #[allow(

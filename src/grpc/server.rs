@@ -7,7 +7,7 @@ use tonic::{Request, Response, Status, service::Routes};
 use tonic_health::pb::health_server::HealthServer;
 
 use super::{
-    CallerTokens, MAX_MESSAGE_BYTES, MAX_NAME_MESSAGE_BYTES,
+    CallerTokens, MAX_MESSAGE_BYTES, MAX_NAME_MESSAGE_BYTES, Served,
     audit::{self, Call, Outcome},
     callers::{Guarded, Proven},
     convert::{self, VerifyCredential},
@@ -38,11 +38,11 @@ impl TokenServer {
 /// Everything that is served on the gRPC port: the contract for those who prove
 /// themselves; health, and reflection in the version that tools ask for and the
 /// one before it, for everybody.
-pub fn routes(
+pub(crate) fn served(
     server: TokenServer,
     callers: CallerTokens,
     phase: watch::Receiver<Phase>,
-) -> Result<Routes, tonic_reflection::server::Error> {
+) -> Result<Served, tonic_reflection::server::Error> {
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
@@ -55,11 +55,8 @@ pub fn routes(
     let health = health.max_decoding_message_size(MAX_NAME_MESSAGE_BYTES);
     let v1 = reflection().build_v1()?.max_decoding_message_size(MAX_NAME_MESSAGE_BYTES);
     let v1alpha = reflection().build_v1alpha()?.max_decoding_message_size(MAX_NAME_MESSAGE_BYTES);
-    Ok(Routes::new(Guarded::new(tokens, Arc::new(callers)))
-        .add_service(health)
-        .add_service(v1)
-        .add_service(v1alpha)
-        .prepare())
+    let others = Routes::new(health).add_service(v1).add_service(v1alpha).prepare();
+    Ok(Served::new(Guarded::new(tokens, Arc::new(callers)), others))
 }
 
 #[tonic::async_trait]
