@@ -239,7 +239,7 @@ async fn sentinels_have_a_password_of_their_own() {
     let secrets = [("password", PASSWORD), ("sentinel", "watchful-watchful")];
     let mut replica = Replica::start(&store, &secrets);
     replica.mints_once().await;
-    let primary = group.servers[group.primary().unwrap()].address().to_string();
+    let primary = group.servers[group.agreed().await].address().to_string();
     assert!(replica.process.wait_for_line("connected to Redis").contains(&primary));
     shows_no_password(&mut replica).await;
     assert!(!replica.process.err().contains("watchful"));

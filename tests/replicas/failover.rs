@@ -9,7 +9,7 @@ use super::{
     load::Load,
     redeem_all,
     support::{
-        redis::{Memory, Options, Sentinels, binary, say, settled},
+        redis::{Memory, Options, Sentinels, binary, say},
         replicas::{Replicas, over},
     },
 };
@@ -30,17 +30,13 @@ async fn a_lost_primary_is_followed_twice_without_a_restart() {
     let load = Load::on(&replicas);
     for _ in 0..2 {
         load.minted(20).await;
-        let lost = group.primary().unwrap();
+        let lost = group.agreed().await;
         group.servers[lost].kill();
         load.failed(1).await;
         group.taken_over(lost).await;
         all_mint(&replicas).await;
         group.servers[lost].start_again(Memory::Kept).await;
-        settled("the old primary follows", || {
-            let primary = group.primary().map(|primary| &group.servers[primary]);
-            primary.is_some_and(|primary| group.servers[lost].is_in_step_with(primary))
-        })
-        .await;
+        group.follows(lost).await;
     }
     load.minted(20).await;
     let seen = load.end().await;
@@ -59,16 +55,12 @@ async fn a_primary_taken_for_dead_that_wakes_up_grants_nothing_twice() {
     let load = Load::on(&replicas);
     load.minted(20).await;
     // It is taken for dead, and wakes up as a primary that nobody has told.
-    let old = group.primary().unwrap();
+    let old = group.agreed().await;
     group.servers[old].pause();
     group.taken_over(old).await;
     load.minted(20).await;
     group.servers[old].resume();
-    settled("the old primary follows", || {
-        let primary = group.primary().map(|primary| &group.servers[primary]);
-        primary.is_some_and(|primary| group.servers[old].is_in_step_with(primary))
-    })
-    .await;
+    group.follows(old).await;
     load.minted(20).await;
     let seen = load.end().await;
     let redeemed = seen.is_sound().redeemed();

@@ -148,10 +148,26 @@ impl Sentinels {
         server.filter(|_| agreed)
     }
 
+    /// The same, once they agree.
+    pub async fn agreed(&self) -> usize {
+        settled("Sentinels agree", || self.primary().is_some()).await;
+        self.primary().unwrap_or_else(|| panic!("Sentinels changed their minds at once"))
+    }
+
+    /// Waits until this server has what the primary has, whichever that is: on a machine
+    /// that stalls, Sentinels may depose another one meanwhile.
+    pub async fn follows(&self, server: usize) {
+        settled("the server follows", || {
+            let primary = self.primary().map(|primary| &self.servers[primary]);
+            primary.is_some_and(|primary| self.servers[server].is_in_step_with(primary))
+        })
+        .await;
+    }
+
     /// Kills the primary and waits until another one has taken over, and the last
     /// one left follows it. The index of the one killed.
     pub async fn fail_over(&mut self) -> usize {
-        let old = self.primary().unwrap();
+        let old = self.agreed().await;
         self.servers[old].kill();
         self.taken_over(old).await;
         old
@@ -176,8 +192,8 @@ impl RedisServer {
     }
 }
 
-/// What a Sentinel is told: two must agree that the primary has been away for a
-/// second, and an attempt that comes to nothing is soon made again.
+/// What a Sentinel is told: two must agree that the primary has been away for two
+/// seconds, and an attempt that comes to nothing is soon made again.
 fn watched(primary: &RedisServer, options: &Options) -> String {
     let name = Sentinels::NAME;
     let port = primary.port();
@@ -185,7 +201,7 @@ fn watched(primary: &RedisServer, options: &Options) -> String {
     let password = password.map(|it| format!("sentinel auth-pass {name} {it}\n"));
     format!(
         "sentinel monitor {name} 127.0.0.1 {port} 2\n\
-         sentinel down-after-milliseconds {name} 1000\n\
+         sentinel down-after-milliseconds {name} 2000\n\
          sentinel failover-timeout {name} 4000\n\
          {}",
         password.unwrap_or_default()
