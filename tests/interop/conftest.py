@@ -4,7 +4,6 @@ import base64
 import dataclasses
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -19,32 +18,16 @@ from issuer import Issuer
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
-STUBS = TARGET / "interop-stubs"
 
 INDEX = "pypi"
 LOCATION = "index.example"
 AUDIENCE = "pypi"
 
 
-def _make_stubs():
-    """Python stubs of proto/, made anew for each run: what is tested is the
-    contract as it stands."""
-    from importlib.resources import files
+# The stubs are the package's; python/tests/test_stubs.py holds them to proto/.
+sys.path.insert(0, str(REPOSITORY / "python" / "src"))
 
-    from grpc_tools import protoc
-
-    shutil.rmtree(STUBS, ignore_errors=True)
-    STUBS.mkdir(parents=True)
-    sources = sorted(str(path) for path in (REPOSITORY / "proto").rglob("*.proto"))
-    includes = [f"-I{REPOSITORY / 'proto'}", f"-I{files('grpc_tools') / '_proto'}"]
-    outputs = [f"--python_out={STUBS}", f"--grpc_python_out={STUBS}"]
-    assert protoc.main(["protoc", *includes, *outputs, *sources]) == 0, "proto/ does not compile"
-    sys.path.insert(0, str(STUBS))
-
-
-_make_stubs()
-
-from mintage.v1 import token_service_pb2_grpc  # noqa: E402  (made above)
+from mintage.v1 import token_service_pb2_grpc  # noqa: E402  (found above)
 
 
 @dataclasses.dataclass
