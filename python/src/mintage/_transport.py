@@ -95,11 +95,15 @@ def connection(
     server_name: str,
     health_checks: bool,
 ) -> Connection:
+    where = addresses(targets)
+    if len(where) > 1 and credentials is not None and not server_name:
+        raise ValueError("several targets with TLS need the server_name of their certificates")
     options = (*_OPTIONS, ("grpc.service_config", service_config(health_checks)))
-    if server_name:
-        options += (("grpc.default_authority", server_name),)
+    if server_name or len(where) > 1:
+        # gRPC would send the whole list as the authority, which servers take for a broken header.
+        options += (("grpc.default_authority", server_name or where[0]),)
     token = None if caller_token is None else CallerToken(caller_token)
-    return Connection(target(targets), options, credentials, token)
+    return Connection(target(where), options, credentials, token)
 
 
 def service_config(health_checks: bool) -> str:
@@ -114,16 +118,24 @@ def service_config(health_checks: bool) -> str:
     return json.dumps(config)
 
 
-def target(targets: Sequence[str]) -> str:
-    """One target for gRPC. Several have to be addresses, since it resolves one name only."""
+def addresses(targets: Sequence[str]) -> tuple[str, ...]:
+    """The targets one by one: a list in gRPC's own form, `ipv4:` or `ipv6:`, is taken apart."""
     if not targets or not all(isinstance(one, str) and one for one in targets):
         raise ValueError("a client needs at least one target, such as mintage.internal:50051")
-    if len(targets) == 1:
-        return targets[0]
-    families = {_family(one) for one in targets}
+    scheme, _, listed = targets[0].partition(":")
+    if len(targets) == 1 and scheme in ("ipv4", "ipv6"):
+        return tuple(listed.split(","))
+    return tuple(targets)
+
+
+def target(where: Sequence[str]) -> str:
+    """One target for gRPC. Several have to be addresses, since it resolves one name only."""
+    if len(where) == 1:
+        return where[0]
+    families = {_family(one) for one in where}
     if len(families) != 1:
         raise ValueError("several targets are all IPv4 or all IPv6")
-    return f"{families.pop()}:{','.join(targets)}"
+    return f"{families.pop()}:{','.join(where)}"
 
 
 def _family(address: str) -> str:
