@@ -113,7 +113,7 @@ def test_no_call_fails_while_one_of_two_replicas_drains(make_client: Any, serve:
     before = second.answered("Verify")
     for _ in range(20):
         assert client.verify(token, upload())
-    eventually(lambda: second.answered("Verify") == before + 20, "the other one answers them all")
+    eventually(lambda: second.answered("Verify") >= before + 20, "the other one answers them all")
 
 
 def test_a_replica_that_comes_back_is_used_again(make_client: Any, serve: Any) -> None:

@@ -65,8 +65,7 @@ def minted(answer: pb.MintResponse) -> Minted:
 def verification(answer: pb.VerifyResponse) -> Verification:
     """Allowed where the verdict says exactly that; a verdict of no known meaning is no answer."""
     if answer.verdict not in (pb.VERDICT_ALLOWED, pb.VERDICT_DENIED):
-        sentence = "the token service gave an answer that this version can't read"
-        raise Unavailable(sentence, reason=Reason.INTERNAL)
+        raise unreadable()
     return Verification(
         allowed=answer.verdict == pb.VERDICT_ALLOWED,
         denials=tuple(map(_denial, answer.denials)),
@@ -82,6 +81,11 @@ def attenuated(answer: pb.AttenuateResponse) -> Attenuated:
 
 def revoked(answer: pb.RevokeResponse) -> Revoked:
     return Revoked(token_id=answer.token_id, again=answer.again)
+
+
+def unreadable() -> Unavailable:
+    sentence = "the token service gave an answer that this version can't read"
+    return Unavailable(sentence, reason=Reason.INTERNAL)
 
 
 def reason(name: str) -> Reason:

@@ -47,6 +47,12 @@ class Call(Generic[Answer]):
     request: Message = field(repr=False)
     read: Callable[[Any], Answer] = field(repr=False)
 
+    def answered(self, message: Any) -> Answer:
+        """The answer as a value. gRPC's asyncio side gives None for bytes that are no message."""
+        if message is None:
+            raise _answers.unreadable()
+        return self.read(message)
+
 
 def _sendable(build: Callable[Given, Call[Answer]]) -> Callable[Given, Call[Answer]]:
     """Refuses as the service would: text that isn't Unicode, numbers that don't fit.

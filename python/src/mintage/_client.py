@@ -235,7 +235,7 @@ class Client:
             answer = method(call.request, timeout=seconds, metadata=self._connection.metadata())
         except grpc.RpcError as failure:
             raise error_of(failure) from failure
-        return call.read(answer)
+        return call.answered(answer)
 
     def _here(self) -> _Open:
         """This process's channel. Without a lock, which a fork could catch held."""

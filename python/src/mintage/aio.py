@@ -194,7 +194,7 @@ class Client:
             )
         except grpc.RpcError as failure:
             raise error_of(failure) from failure
-        return call.read(answer)
+        return call.answered(answer)
 
     def _here(self) -> _Open:
         """The running loop's channel; one of a loop that has ended is left behind."""
