@@ -193,7 +193,12 @@ def test_closing_ends_calls_that_wait() -> None:
 
     with Front(answer=never) as front:
         client = mintage.Client(front.address, timeout=60)
-        threading.Thread(target=lambda: (begun.wait(60), client.close())).start()
+
+        def close() -> None:
+            begun.wait(60)
+            client.close()
+
+        threading.Thread(target=close).start()
         with pytest.raises(mintage.Unavailable):
             client.mint_for_user("42")
         stuck.set()

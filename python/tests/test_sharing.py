@@ -20,6 +20,8 @@ FORKING = """
 import os, sys
 import mintage
 client = mintage.Client(sys.argv[1], timeout=30)
+if sys.argv[2] == "used":
+    client.mint_for_user("42")
 workers = []
 for _ in range(3):
     worker = os.fork()
@@ -50,15 +52,14 @@ def test_threads_that_come_at_once_open_one_connection(service: Service) -> None
         assert len(client._open) == 1
 
 
-def test_a_client_made_before_a_fork_works_in_every_worker(service: Service) -> None:
+@pytest.mark.parametrize("before", ["made", "used"])
+def test_a_client_from_before_a_fork_works_in_every_worker(service: Service, before: str) -> None:
     path = [entry for entry in sys.path if entry]
+    code = f"import sys; sys.path[:0] = {path!r}\n{FORKING}"
     with Front(service.address) as front:
-        subprocess.run(
-            [sys.executable, "-c", f"import sys; sys.path[:0] = {path!r}\n{FORKING}", front.address],
-            check=True,
-            timeout=120,
-        )
-        assert len(front.calls) == 4
+        fork = [sys.executable, "-c", code, front.address, before]
+        subprocess.run(fork, check=True, timeout=120)
+        assert len(front.calls) == (4 if before == "made" else 5)
 
 
 def test_tasks_share_a_client(service: Service) -> None:

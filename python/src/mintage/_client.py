@@ -48,9 +48,9 @@ class Client:
     within its deadline. What can't be answered raises `Unavailable`, a no raises `Refused`; only
     Verify's no is a value.
 
-    Threads may share a client. The connection is opened by the first call, so a client may be made
-    before a server forks its workers; one that has made calls before must not be used, or closed,
-    in a forked child.
+    Threads may share a client. The connection is opened by the first call, and each process has its
+    own: a client that was made, or used, before a server forks its workers works in all of them. A
+    call that is under way in another thread while a process forks is not known to the child.
     """
 
     def __init__(
