@@ -106,11 +106,9 @@ def test_an_id_token_is_checked_without_redeeming_it(client: Any, issuer: Issuer
 
 def test_a_narrowed_token_is_narrower(client: Any) -> None:
     wide = client.mint_for_user("42").token
-    narrowed = client.attenuate(wide, [mintage.Filenames(("a.whl",)), mintage.Digests((b"s" * 32,))])
-    assert narrowed.caveats[-2:] == (
-        mintage.Filenames(("a.whl",)),
-        mintage.Digests((b"s" * 32,)),
-    )
+    added = (mintage.Filenames(("a.whl",)), mintage.Digests((b"s" * 32,)))
+    narrowed = client.attenuate(wide, added)
+    assert narrowed.caveats[-2:] == added
     assert client.verify(narrowed.token, upload(filename="a.whl"))
     assert not client.verify(narrowed.token, upload(filename="b.whl"))
 

@@ -51,7 +51,7 @@ BAD_ID_TOKENS: list[tuple[Reason, IdToken]] = [
 ]
 
 
-@pytest.mark.parametrize("reason, id_token", BAD_ID_TOKENS, ids=[str(one[0]) for one in BAD_ID_TOKENS])
+@pytest.mark.parametrize("reason, id_token", BAD_ID_TOKENS, ids=[str(r) for r, _ in BAD_ID_TOKENS])
 def test_a_bad_id_token_is_refused_by_mint_and_denied_by_verify(
     client: Any, issuer: Issuer, reason: Reason, id_token: IdToken
 ) -> None:

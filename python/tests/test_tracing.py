@@ -43,10 +43,7 @@ def test_the_active_span_is_passed_on_and_its_baggage_is_not(
 
 def test_calls_work_without_opentelemetry(service: Service) -> None:
     path = [entry for entry in sys.path if entry]
+    code = f"import sys; sys.path[:0] = {path!r}\n{WITHOUT}"
     with Front(service.address) as front:
-        subprocess.run(
-            [sys.executable, "-c", f"import sys; sys.path[:0] = {path!r}\n{WITHOUT}", front.address],
-            check=True,
-            timeout=120,
-        )
+        subprocess.run([sys.executable, "-c", code, front.address], check=True, timeout=120)
     assert "traceparent" not in front.calls[0][1]

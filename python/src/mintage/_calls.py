@@ -3,9 +3,9 @@
 `mintage.Client` and `mintage.aio.Client` send the same calls; only how they wait differs. There is
 no I/O here, and no gRPC but its messages.
 
-A call that spends something, Mint an ID token and Verify a use, gets a `request_id` of its own where
-the caller gives none: an attempt whose answer was lost may then be repeated, and the service takes
-both for one. That is what makes the channel's retries safe.
+A call that spends something, Mint an ID token and Verify a use, gets a `request_id` of its own
+where the caller gives none: an attempt whose answer was lost may then be repeated, and the service
+takes both for one. That is what makes the channel's retries safe.
 """
 
 from __future__ import annotations

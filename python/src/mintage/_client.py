@@ -39,8 +39,8 @@ class Client:
     for no such word, so that what works without the store goes on while it is down.
 
     `index` is the index that calls are about, empty where the service has exactly one; a call
-    may name another. `caller_token` proves who calls. `credentials` come from `mintage.tls`; without
-    them nothing is encrypted, which is for a loopback or a mesh. `server_name` is the name in
+    may name another. `caller_token` proves who calls. `credentials` come from `mintage.tls`;
+    without them nothing is encrypted, which is for loopback or a mesh. `server_name` is the name in
     the service's certificate where the targets are addresses. `timeout` is the deadline of a call
     in seconds, retries included; a call may have its own.
 
