@@ -3,11 +3,11 @@
     python python/benches/cost.py
 
 Beside `mintage.Client` and `mintage.aio.Client` stands the same work done in the process: as
-Warehouse does it, with PyJWT and pymacaroons, and pypitoken's `check`. They take turns, so that noise
-hits them alike, and the figure is the best of all rounds. Warehouse's mint stands there with its
-trips to Redis too, which Mintage spares the web tier; what it asks its database is left out, so its
-figures are a lower bound. The service's own time is not in here, `make bench` has it. The times are
-this machine's; the ratios hold elsewhere more or less.
+Warehouse does it, with PyJWT and pymacaroons, and pypitoken's `check`. They take turns, so that
+noise hits them alike, and the figure is the best of all rounds. Warehouse's mint stands there with
+its trips to Redis too, which Mintage spares the web tier; what it asks its database is left out, so
+its figures are a lower bound. The service's own time is not in here, `make bench` has it. The times
+are this machine's; the ratios hold elsewhere more or less.
 
 Prints a table in Markdown. It measures nothing that doesn't do its work: every answer is looked at.
 """
