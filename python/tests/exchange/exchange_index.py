@@ -25,6 +25,9 @@ from cryptography.x509.oid import NameOID
 
 PROBLEM = "application/problem+json"
 
+_POLL_SECONDS = 0.01
+"""How soon a server notices that it was closed."""
+
 
 @dataclass
 class Asked:
@@ -41,13 +44,15 @@ class Asked:
 
 @dataclass
 class Reply:
-    """An answer. With `cut`, the connection ends after so many bytes of the body."""
+    """An answer. With `cut`, the connection ends after so many bytes of the body; with
+    `dribble`, each byte waits for so many seconds, for as long as somebody reads."""
 
     status: int = 200
     document: Any = None
     headers: dict[str, str] = field(default_factory=dict)
     raw: bytes | None = None
     cut: int | None = None
+    dribble: float = 0
 
     def body(self) -> bytes:
         return json.dumps(self.document).encode() if self.raw is None else self.raw
@@ -74,7 +79,9 @@ class Server:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self.scheme = "https" if tls else "http"
         self.port = self._server.server_port
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(_POLL_SECONDS,), daemon=True
+        )
         self._thread.start()
 
     @property
@@ -103,7 +110,18 @@ class Server:
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(body if reply.cut is None else body[: reply.cut])
+                self.write(body if reply.cut is None else body[: reply.cut], reply.dribble)
+
+            def write(self, body: bytes, dribble: float) -> None:
+                if not dribble:
+                    self.wfile.write(body)
+                    return
+                for byte in body:
+                    time.sleep(dribble)
+                    try:
+                        self.wfile.write(bytes([byte]))
+                    except OSError:
+                        return
 
             do_GET = do_POST = handle_any
 

@@ -4,8 +4,10 @@ a client do (numbered as the requirements are), and what a maintainer sees.
 
 from __future__ import annotations
 
+import email.utils
 import hashlib
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,9 +36,9 @@ def refused(run: subprocess.CompletedProcess[str], words: str) -> None:
 
 
 def test_standard_output_is_the_upload_token_and_nothing_else(
-    run: Run, index: Pep807, upload_token: str, github: GitHub
+    command: Run, index: Pep807, upload_token: str, github: GitHub
 ) -> None:
-    done = run(index.upload_url)
+    done = command(index.upload_url)
     assert done.returncode == 0, done.stderr
     assert done.stdout == upload_token + "\n"
     assert "got an upload token, good until 20" in said(done)
@@ -404,13 +406,13 @@ def test_a_proxy_is_used_for_other_hosts(run: Run, elsewhere: Server) -> None:
 
 
 def test_https_with_an_authority_of_ones_own(
-    run: Run, authority: Authority, upload_token: str
+    command: Run, authority: Authority, upload_token: str
 ) -> None:
     index = Pep807(upload_token, tls=authority.server_side)
     try:
-        refused(run(index.upload_url), "certificate is not trusted")
+        refused(command(index.upload_url), "certificate is not trusted")
         assert not index.server.asked
-        done = run(index.upload_url, SSL_CERT_FILE=str(authority.file))
+        done = command(index.upload_url, SSL_CERT_FILE=str(authority.file))
         assert done.stdout == upload_token + "\n"
     finally:
         index.server.close()
@@ -431,12 +433,18 @@ def test_https_with_an_authority_of_ones_own(
 )
 @pytest.mark.parametrize("where", ["discovery", "audience", "mint"])
 def test_a_passing_failure_is_met_by_asking_again_with_the_same_id_token(
-    run: Run, index: Pep807, github: GitHub, where: str, hitch: Reply, upload_token: str
+    run: Run,
+    index: Pep807,
+    github: GitHub,
+    where: str,
+    hitch: Reply,
+    upload_token: str,
+    pauses: list[float],
 ) -> None:
     setattr(index, where, [hitch, *getattr(index, where)])
     done = run(index.upload_url)
     assert done.stdout == upload_token + "\n"
-    assert "is asked again in 1 s, since" in said(done)
+    assert "is asked again in 1 s, since" in said(done) and pauses == [1]
     assert len(github.issued) == 1
     assert {one.json()["token"] for one in index.minted()} == set(github.issued)
 
@@ -453,6 +461,63 @@ def test_a_wait_that_is_too_long_is_told_and_not_waited_for(run: Run, index: Pep
     index.mint[0].headers["Retry-After"] = "3600"
     refused(run(index.upload_url), "answered 429: too many (it asks to wait for 3600 s)")
     assert len(index.minted()) == 1
+
+
+def test_an_index_says_how_long_to_wait(
+    run: Run, index: Pep807, pauses: list[float], upload_token: str
+) -> None:
+    busy = problem(503, "busy")
+    busy.headers["Retry-After"] = "7"
+    index.mint = [busy, *index.mint]
+    assert run(index.upload_url).stdout == upload_token + "\n"
+    assert pauses == [7]
+
+
+@pytest.mark.parametrize(
+    "value, least, most",
+    [
+        ("0", 1, 1),
+        ("-5", 1, 1),
+        ("soon", 1, 1),
+        ("", 1, 1),
+        ("٣", 1, 1),
+        (email.utils.formatdate(time.time() + 40, usegmt=True), 20, 40),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", 1, 1),
+    ],
+)
+def test_a_wait_is_read_in_both_forms_and_nonsense_is_none(
+    run: Run, index: Pep807, pauses: list[float], value: str, least: float, most: float
+) -> None:
+    busy = problem(429, "busy")
+    busy.headers["Retry-After"] = value.encode().decode("latin-1")
+    index.mint = [busy, *index.mint]
+    assert run(index.upload_url).returncode == 0
+    assert least <= pauses[0] <= most
+
+
+def test_an_index_that_stays_down_is_asked_four_times(
+    run: Run, index: Pep807, pauses: list[float], github: GitHub
+) -> None:
+    index.mint = [problem(503, "try again later")]
+    refused(run(index.upload_url), "the index's mint endpoint answered 503: try again later")
+    assert len(index.minted()) == 4 and len(github.issued) == 1
+    assert pauses == [1, 2, 4]
+
+
+def test_an_index_that_is_not_there_is_a_sentence(
+    run: Run, index: Pep807, pauses: list[float]
+) -> None:
+    index.server.close()
+    refused(run(index.upload_url), "the index's discovery gives no answer")
+    assert pauses == [1, 2, 4]
+
+
+def test_an_index_that_dribbles_is_not_waited_for(
+    run: Run, index: Pep807, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mintage.exchange._http._TIMEOUT_SECONDS", 0.2)
+    index.audience = [Reply(raw=b" " * 600, dribble=0.05)]
+    refused(run(index.upload_url), "it took longer than")
 
 
 def test_an_answer_without_end_is_not_read(run: Run, index: Pep807) -> None:
@@ -492,12 +557,12 @@ def test_a_ci_that_gives_no_answer_is_a_sentence(run: Run, index: Pep807, url: s
 
 
 def test_without_the_package_id_the_sentence_says_what_to_install(
-    run: Run, index: Pep807, tmp_path: Path
+    command: Run, index: Pep807, tmp_path: Path
 ) -> None:
     (tmp_path / "id.py").write_text("raise ImportError")
     from conftest import SOURCE
 
-    done = run(index.upload_url, PYTHONPATH=f"{tmp_path}:{SOURCE}")
+    done = command(index.upload_url, PYTHONPATH=f"{tmp_path}:{SOURCE}")
     refused(done, "python -m pip install 'mintage[exchange]'")
 
 
@@ -616,12 +681,12 @@ def test_an_index_can_not_command_the_ci_through_the_log(run: Run, index: Pep807
     "arguments",
     [(), ("https://a.example/", "b"), ("https://a.example/", "--onl", "x"), ("--only", "x")],
 )
-def test_a_wrong_command_line_ends_with_2(run: Run, arguments: tuple[str, ...]) -> None:
-    assert run(*arguments).returncode == 2
+def test_a_wrong_command_line_ends_with_2(command: Run, arguments: tuple[str, ...]) -> None:
+    assert command(*arguments).returncode == 2
 
 
-def test_help_explains_every_option(run: Run) -> None:
-    done = run("--help")
+def test_help_explains_every_option(command: Run) -> None:
+    done = command("--help")
     assert done.returncode == 0
     for word in ("UPLOAD_URL", "--only", "--single-use", "--trust-host", "SSL_CERT_FILE", "twine"):
         assert word in done.stdout
