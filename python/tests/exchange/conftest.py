@@ -7,25 +7,19 @@ import os
 import subprocess
 import sys
 import unittest.mock
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
+from exchange_index import SOURCE, Authority, GitHub, Pep807, Run
+
 from mintage.exchange import __main__ as command_line
 from mintage.exchange._http import Http
-
-from exchange_index import Authority, GitHub, Pep807
 
 UPLOAD_TOKEN = (
     "pypi-AgENaW5kZXguZXhhbXBsZQINYW4gaWRlbnRpZmllcgACCVswLDIwLDEwXQAABiDadYNRf7IB81Q8gJ6y_tZ7"
     "FZppRrf_bT9GVz8H3qCTJw"
 )
 """Of the test vectors, under a test key."""
-
-SOURCE = Path(__file__).resolve().parents[2] / "src"
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
-
 
 @pytest.fixture
 def upload_token() -> str:
@@ -99,6 +93,6 @@ def run(
             except SystemExit as end:
                 code = end.code if isinstance(end.code, int) else 1
         out, err = capsys.readouterr()
-        return subprocess.CompletedProcess(arguments, code, out, err)
+        return subprocess.CompletedProcess([*map(str, arguments)], code, out, err)
 
     return run

@@ -10,6 +10,7 @@ import http.server
 import ipaddress
 import json
 import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -24,6 +25,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 PROBLEM = "application/problem+json"
+
+SOURCE = Path(__file__).resolve().parents[2] / "src"
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+"""Runs the command with these arguments; further environment by keyword."""
 
 _POLL_SECONDS = 0.01
 """How soon a server notices that it was closed."""

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mintage import _caveats as caveats
-from mintage._errors import Reason
+import token_chain
+
+import mintage
 from mintage.tokens import Token, TokenError, explain
 from mintage.tokens._macaroon import ThirdParty
 from mintage.tokens._predicate import read, write
-
-import token_chain
 
 VECTORS = Path(__file__).resolve().parents[3] / "tests" / "vectors"
 
@@ -52,7 +51,7 @@ def test_a_token_is_written_and_narrowed_as_others_would(row: dict[str, Any]) ->
         return
     assert str(token_chain.append(token, row["narrowed_by"].encode())) == row["narrowed"]
     asked = read(row["narrowed_by"].encode())
-    if not isinstance(asked, caveats.Unreadable):
+    if not isinstance(asked, mintage.Unreadable):
         assert str(token.narrow([asked])) == row["narrowed"]
 
 
@@ -79,7 +78,7 @@ def test_a_damaged_token_is_refused_for_what_is_wrong_with_it(row: dict[str, Any
         Token.parse(row["token"], prefix="pypi")
     too_large = row["wrong"].startswith("too many")
     assert refused.value.reason is (
-        Reason.TOKEN_TOO_LARGE if too_large else Reason.TOKEN_MALFORMED
+        mintage.Reason.TOKEN_TOO_LARGE if too_large else mintage.Reason.TOKEN_MALFORMED
     )
 
 
@@ -119,7 +118,7 @@ def test_a_minted_token_is_the_service_s_byte_for_byte(row: dict[str, Any]) -> N
     token = token_chain.mint(key, row["location"], identifier)
     for text in row["caveats"]:
         read_back = read(text.encode())
-        assert not isinstance(read_back, caveats.Unreadable)
+        assert not isinstance(read_back, mintage.Unreadable)
         assert write(read_back) == text.encode()
         token = token_chain.append(token, text.encode())
     assert str(token) == row["token"]
@@ -160,25 +159,25 @@ EMPTY_USER = b'[3,""]'
 """No user has an empty id. As a value it would read as PyPI's form of 2019, any user."""
 
 
-def _denial(caveat: caveats.Caveat, access: dict[str, Any]) -> str | None:
+def _denial(caveat: mintage.Caveat, access: dict[str, Any]) -> str | None:
     """What the index would make of it; tags from 64 on are off in these vectors."""
     project, subject = access["project"], access["subject"]
     name = project and re.sub("[-_.]+", "-", project["name"]).lower()
     now = access["now_micros"] // 1_000_000
-    if isinstance(caveat, caveats.Unreadable):
+    if isinstance(caveat, mintage.Unreadable):
         return "CAVEAT_UNREADABLE"
-    if isinstance(caveat, caveats.Expiration):
+    if isinstance(caveat, mintage.Expiration):
         if now >= caveat.expires_at:
             return "CAVEAT_EXPIRED"
         return None if now >= caveat.not_before else "CAVEAT_NOT_YET_VALID"
-    if isinstance(caveat, caveats.ProjectNames):
+    if isinstance(caveat, mintage.ProjectNames):
         return None if project and name in caveat.names else "CAVEAT_PROJECT"
-    if isinstance(caveat, caveats.ProjectIds):
+    if isinstance(caveat, mintage.ProjectIds):
         return None if project and project["id"] in caveat.ids else "CAVEAT_PROJECT"
-    if isinstance(caveat, caveats.UserId):
+    if isinstance(caveat, mintage.UserId):
         good = "user" in subject and caveat.id in ("", subject["user"])
         return None if good else "CAVEAT_USER"
-    if isinstance(caveat, caveats.PublisherId):
+    if isinstance(caveat, mintage.PublisherId):
         registered = project and caveat.id in access["publisher_ids"]
         good = subject.get("publisher") == caveat.id and registered
         return None if good else "CAVEAT_PUBLISHER"

@@ -36,7 +36,7 @@ _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _SEPARATORS = re.compile(r"[-_.]+")
 _ID = re.compile(r"[ -~]{1,128}")
 _ACTION = re.compile(r"[a-z0-9_-]{1,64}")
-_NETWORK = re.compile(r"([0-9A-Fa-f.:]+)/([0-9]{1,3})")
+_NETWORK = re.compile(r"[0-9.]+/[0-9]{1,2}|[0-9A-Fa-f.:]+:[0-9A-Fa-f.:]*/[0-9]{1,3}")
 
 _MAX_FILENAME_BYTES = 255
 _DIGEST_BYTES = 32
@@ -144,7 +144,7 @@ def _texts(items: Iterable[str], of: Callable[[str], str]) -> tuple[str, ...]:
 
 
 def _items(items: Iterable[Any]) -> tuple[Any, ...]:
-    if isinstance(items, (str, bytes)):
+    if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
         raise asked("a list was expected, and this is one value")
     found = tuple(items)
     if not found:

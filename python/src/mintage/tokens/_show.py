@@ -4,8 +4,6 @@ screen, end the line or turn it around is written as an escape, and long text is
 
 from __future__ import annotations
 
-import unicodedata
-
 __all__ = ["harmless", "quoted"]
 
 _SHOWN_CHARACTERS = 80
@@ -23,7 +21,4 @@ def quoted(text: str) -> str:
 
 
 def _letter(letter: str) -> str:
-    # Control characters, formats such as U+202E, lone surrogates, line and paragraph ends.
-    if unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Zl", "Zp"):
-        return f"\\u{{{ord(letter):x}}}"
-    return letter
+    return letter if letter.isprintable() else f"\\u{{{ord(letter):x}}}"
