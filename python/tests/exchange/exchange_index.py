@@ -219,12 +219,15 @@ class Authority:
         self.file = home / "ca.pem"
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tests")])
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
         ca = _builder(name, name, key.public_key(), is_ca=True).sign(key, hashes.SHA256())
         self.file.write_bytes(ca.public_bytes(serialization.Encoding.PEM))
         own = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "loopback")])
-        certificate = _builder(subject, name, own.public_key(), is_ca=False).sign(
-            key, hashes.SHA256()
+        certificate = (
+            _builder(subject, name, own.public_key(), is_ca=False)
+            .add_extension(issuer, critical=False)  # Python 3.13 asks for it
+            .sign(key, hashes.SHA256())
         )
         pair = home / "server.pem"
         pair.write_bytes(

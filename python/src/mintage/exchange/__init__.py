@@ -11,10 +11,5 @@ offline to the files given. Standard output holds that token and nothing else.
 
 What it trusts: the upload URL that it was given, whatever host that names, and nobody else. So
 the ID token goes to no other host, over no plaintext but to loopback, and nowhere by redirect.
-What this isn't: an uploader, and no help to an index (that is `mintage.pep807`).
+What this isn't: an uploader, an index's side (that is `mintage.pep807`), or anything to import.
 """
-
-from ._exchange import Exchanged, Wanted, exchange
-from ._failed import Failed
-
-__all__ = ["Exchanged", "Failed", "Wanted", "exchange"]
