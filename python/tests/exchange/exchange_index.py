@@ -35,6 +35,21 @@ _POLL_SECONDS = 0.01
 """How soon a server notices that it was closed."""
 
 
+def said(run: subprocess.CompletedProcess[str]) -> str:
+    """What it says to people, without the commands to GitHub."""
+    return "".join(
+        line for line in run.stderr.splitlines(keepends=True) if not line.startswith("::")
+    )
+
+
+def refused(run: subprocess.CompletedProcess[str], words: str) -> None:
+    assert run.returncode == 1, run.stderr
+    assert run.stdout == ""
+    last = said(run).splitlines()[-1]
+    assert last.startswith("mintage.exchange: ") and words in last, run.stderr
+    assert "Traceback" not in run.stderr
+
+
 @dataclass
 class Asked:
     """A request as it came."""

@@ -111,7 +111,11 @@ def test_no_text_raises_anything_but_a_token_error(text: str) -> None:
 
 
 @settings(max_examples=2_000, deadline=None, database=None)
-@given(predicate=st.one_of(st.binary(), st.text().map(lambda text: text.encode("utf-8", "replace"))))
+@given(
+    predicate=st.one_of(
+        st.binary(), st.text().map(lambda text: text.encode("utf-8", "replace"))
+    )
+)
 def test_no_caveat_raises_anything(predicate: bytes) -> None:
     caveat = read(predicate)
     assert isinstance(caveat, mintage.Unreadable) or predicate.strip()[:1] in (b"[", b"{")
@@ -301,7 +305,8 @@ def test_every_kind_of_caveat_has_its_words() -> None:
 @pytest.mark.parametrize(
     "name",
     ["", "a", "sample.tar.gz", "sample-latest.tar.gz", "sample-1.0.whl", "-1.0.tar.gz",
-     "sample-1.0.exe", "sample-1.0-py3-none.whl", "s-1.0-1-2-py3-none-any.whl", "sample-1.0.tar.bz2",
+     "sample-1.0.exe", "sample-1.0-py3-none.whl", "s-1.0-1-2-py3-none-any.whl",
+     "sample-1.0.tar.bz2",
      "sample-1.0-py3-none-any.WHL", "_-1.0.tar.gz", "sämple-1.0.tar.gz"],
 )  # fmt: skip
 def test_a_file_that_is_not_named_like_a_release_is_refused(tmp_path: Path, name: str) -> None:

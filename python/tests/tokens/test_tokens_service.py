@@ -56,7 +56,9 @@ def outcome(narrow: Any) -> Any:
 printable = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20)
 anything = st.text(max_size=12)
 names = st.one_of(
-    st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,12}[A-Za-z0-9]", fullmatch=True), printable, anything
+    st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,12}[A-Za-z0-9]", fullmatch=True),
+    printable,
+    anything,
 )
 numbers = st.sampled_from(["0", "1", "00", "12", "255", "256", "2026", str(2**64 - 1), str(2**64)])
 separators = st.sampled_from(["", ".", "-", "_", "..", "+"])
@@ -80,7 +82,8 @@ networks = st.one_of(
     st.sampled_from(
         ["10.0.0.0", "10.0.0.0/255.0.0.0", "fe80::1%eth0/64", "::/0", "1::2::3/8", "10.0.0.0/+8",
          "10.0.0.0/8/8", " 10.0.0.0/8", "10.0.0.0/8 ", "10.0.0.0/-1", "::1.2.3.4/128",
-         "10.0.0.0/008", "::/0128", "1:2:3:4:5:6:7::/64", "::1:2:3:4:5:6:7/64", "/8", "::ffff:0:0/96",
+         "10.0.0.0/008", "::/0128", "1:2:3:4:5:6:7::/64", "::1:2:3:4:5:6:7/64", "/8",
+         "::ffff:0:0/96",
          "1:2:3:4:5:6:7:8:9/64", "12345::/16", "1.2.3.4::/16", "::1.2.3.4:5/16", "::/\u0668"]
     ),
     anything,
@@ -126,7 +129,8 @@ LEADING_ZERO = re.compile(r"(?<![0-9A-Fa-f])0[0-9]+\.|\.0[0-9]+")
 def octal(caveats: list[mintage.Caveat]) -> bool:
     """The one form that is refused here alone: some read it as octal."""
     found = [one for one in caveats if isinstance(one, mintage.ClientNetworks)]
-    return any(LEADING_ZERO.search(text.partition("/")[0]) for one in found for text in one.networks)
+    addresses = [text.partition("/")[0] for one in found for text in one.networks]
+    return any(map(LEADING_ZERO.search, addresses))
 
 
 @ROUNDS
@@ -222,7 +226,8 @@ PREDICATES = [
     '{"version":1,"permissions":{"projects":["a"]}}', '[3,"\\ud83d\\ude00"]', '[4,"p",{"a":{}}]',
 ]  # fmt: skip
 pieces = st.sampled_from(
-    ['"', "[", "]", "{", "}", ",", ":", "0", "-0", "1", "-1", "1.0", "1e0", "1e400", "-1e19", "true",
+    ['"', "[", "]", "{", "}", ",", ":", "0", "-0", "1", "-1", "1.0", "1e0", "1e400", "-1e19",
+     "true",
      "null", "NaN", "Infinity", "-Infinity", "9223372036854775807", "9223372036854775808",
      "-9223372036854775808", "-9223372036854775809", "99999999999999999999999", "4294967295",
      "4294967296", '"a"', '"a":1', '"exp":1', '"x":{"a":1,"a":2}', "\\u0061", "\\ud800", "\\udc00",

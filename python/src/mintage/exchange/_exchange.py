@@ -125,7 +125,7 @@ def _features(endpoints: _Endpoints, wanted: Wanted) -> list[str] | None:
     if wanted.single_use:
         # An index that doesn't know the feature would ignore it, and give more than was asked.
         if SINGLE_USE not in (*endpoints.features, *endpoints.default_features):
-            raise Failed("the index doesn't say that it has single-use tokens: leave the option out")
+            raise Failed("the index doesn't say that it has single-use tokens: don't ask for one")
         return [SINGLE_USE]
     if MULTI_USE in endpoints.features and MULTI_USE not in endpoints.default_features:
         return [MULTI_USE]

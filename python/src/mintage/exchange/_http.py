@@ -66,7 +66,8 @@ class Answer:
             for error in (errors if isinstance(errors, list) else [])
             if isinstance(error, dict) and isinstance(error.get("description"), str)
         ]
-        said = ["; ".join(reasons), *(document.get(name) for name in ("detail", "message", "title"))]
+        said = [document.get(name) for name in ("detail", "message", "title")]
+        said.insert(0, "; ".join(reasons))
         return next((text for text in said if isinstance(text, str) and text), None)
 
     def is_problem(self) -> bool:
