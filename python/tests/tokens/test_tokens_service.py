@@ -152,11 +152,21 @@ def test_narrowing_gives_what_attenuate_gives(
         assert str(ours) == str(theirs)
 
 
-@pytest.mark.parametrize("kind", [mintage.ProjectNames, mintage.Versions, mintage.ClientNetworks])
-def test_each_normal_form_is_the_service_s(client: mintage.Client, kind: Any) -> None:
-    items = {mintage.ProjectNames: names, mintage.Versions: versions}.get(kind, networks)
-
-    @settings(ROUNDS, max_examples=700)
+@pytest.mark.parametrize(
+    "kind, items",
+    [
+        (mintage.ProjectNames, names),
+        (mintage.ProjectIds, st.one_of(printable, anything)),
+        (mintage.Versions, versions),
+        (mintage.Filenames, st.one_of(anything, st.text(st.characters(max_codepoint=300)))),
+        (mintage.ClientNetworks, networks),
+        (mintage.Actions, names),
+    ],
+)
+def test_each_normal_form_is_the_service_s(
+    client: mintage.Client, kind: Any, items: Any
+) -> None:
+    @settings(ROUNDS, max_examples=500)
     @given(item=items)
     def one_by_one(item: str) -> None:
         caveats: list[mintage.Caveat] = [kind((item,))]
