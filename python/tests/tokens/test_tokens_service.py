@@ -178,6 +178,27 @@ def test_each_normal_form_is_the_service_s(
     one_by_one()
 
 
+@pytest.mark.parametrize(
+    "version",
+    ["1", "v1", "V1", " 1 ", "\t1\n", "1\v", "1\u00a0", "1.", ".1", "1..2", "1.*", "1!2", "1!",
+     "!1", "1!2!3", "1.0a", "1.0a.", "1.0a-", "1.0a_1", "1.0a.post1", "1.0a-1", "1.0-1", "1.0-", "1.0--1",
+     "1.0-1-2", "1.0post", "1.0.post-", "1.0r1", "1.0rev1", "1.0rc1", "1.0c1", "1.0pre", "1.0prev",
+     "1.0preview2",
+     "1.0-dev", "1.0.dev.1", "1.0dev1a1", "1.0dev1post1", "1.0post1a1", "1.0a1b1",
+     "1+a", "1+A.1_b-c", "1+", "1+.a", "1+a.", "1+a..b", "1+a+b", "1+01", "1+" + "9" * 30, "1+é",
+     "1+\u212a", "1+\u017f", "1.0po\u017ft1", "1.0prev\u0131ew", "\u0661", "1.\u0660", "\uff11",
+     str(2**64 - 1), str(2**64), f"1.0a{2**64}", f"{2**64}!1", "9" * 5_000,
+     "1+" + "0" * 5_000, "0" * 5_000 + "1",
+     "latest", "", "-1", "+1", "1e3", "0x1", "1_0", "1 0", "1,0", "1.0.0.0.0.0.0.0.0.0.0.0"],
+)  # fmt: skip
+def test_a_version_is_one_where_the_service_takes_it(
+    client: mintage.Client, version: str
+) -> None:
+    asked: list[mintage.Caveat] = [mintage.Versions((version,))]
+    ours = outcome(lambda: str(BASE.narrow(asked)))
+    assert ours == outcome(lambda: client.attenuate(str(BASE), asked).token)
+
+
 def test_uses_get_a_fresh_nonce_each_and_go_behind_every_expiration(client: mintage.Client) -> None:
     asked: list[mintage.Caveat]
     asked = [mintage.Uses(2, "mine"), mintage.Uses(1), mintage.Expiration(1, 2)]

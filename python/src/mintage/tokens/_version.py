@@ -8,7 +8,7 @@ import re
 
 __all__ = ["normal"]
 
-# re.ASCII: without it a Kelvin sign would be a k and an Arabic digit a number.
+# re.ASCII: without it a Kelvin sign would be a k, and a long s an s.
 _VERSION = re.compile(
     r"""
     [ \t\n\r\f]* v?
@@ -27,6 +27,8 @@ _PRE = {"alpha": "a", "a": "a", "beta": "b", "b": "b"}
 _NUMBERS = range(2**64)
 """What the service counts with; a version beyond is none to it."""
 
+_MAX_DIGITS = 20
+
 
 def normal(text: str) -> str | None:
     """The normal spelling; None for what is no version."""
@@ -36,8 +38,9 @@ def normal(text: str) -> str | None:
     part = match.groupdict()
     try:
         version = ".".join(_number(number) for number in part["release"].split("."))
-        if part["epoch"] and int(part["epoch"]):
-            version = f"{_number(part['epoch'])}!{version}"
+        epoch = _number(part["epoch"] or "0")
+        if epoch != "0":
+            version = f"{epoch}!{version}"
         if part["pre"]:
             kind = _PRE.get(part["pre"].lower(), "rc")
             version += kind + _number(part["pre_number"])
@@ -53,15 +56,16 @@ def normal(text: str) -> str | None:
 
 
 def _number(digits: str) -> str:
-    number = int(digits or "0")
-    if number not in _NUMBERS:
+    number = digits.lstrip("0") or "0"
+    # Python converts no more than some thousands of digits.
+    if len(number) > _MAX_DIGITS or int(number) not in _NUMBERS:
         raise ValueError("too large")
-    return str(number)
+    return number
 
 
 def _segment(text: str) -> str:
     """A number or a word; one too large for a number is a word."""
     try:
-        return _number(text)
+        return _number(text) if text.isdigit() else text.lower()
     except ValueError:
-        return text.lower()
+        return text
