@@ -1,0 +1,129 @@
+"""The PEP 807 endpoints as an ASGI application.
+
+`Application` answers the paths of its indexes and gives everything else, lifespan and websockets
+too, to the application that it stands in front of. It may be mounted below a path as well: it
+looks at whole paths, `root_path` included. Nothing in it blocks the event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+
+from .pep807 import AsyncEndpoints, Index, Request, Response
+from .pep807._endpoints import AsyncMinting
+from .pep807._problems import failed, nothing_here
+from .pep807._values import MAX_BODY
+
+__all__ = ["ASGIApplication", "Application", "Message", "Receive", "Scope", "Send"]
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Application:
+    """Middleware: `Application(client, indexes, app)`; without `app` all else is 404.
+
+    `client_ip` gives the address of the party that uploads. By default it is the scope's
+    `client`, which behind a proxy is the proxy's, unless the server was told to trust that:
+    then all clients share their limits, and who has stolen an ID token within the retry window
+    gets its upload token. Give a function that reads what your proxy, and nobody else, can set.
+    `base_url`: as for `mintage.pep807.Endpoints`.
+    """
+
+    def __init__(
+        self,
+        client: AsyncMinting,
+        indexes: Iterable[Index],
+        app: ASGIApplication | None = None,
+        *,
+        base_url: str | None = None,
+        client_ip: Callable[[Scope], str] | None = None,
+    ) -> None:
+        self._endpoints = AsyncEndpoints(client, indexes, base_url=base_url)
+        self._app = app or _nothing
+        self._client_ip = client_ip or _peer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = _whole_path(scope) if scope["type"] == "http" else ""
+        if not self._endpoints.owns(path):
+            await self._app(scope, receive, send)
+            return
+        body = await _body(receive)
+        if body is None:
+            return
+        await _respond(await self._answer(scope, path, body), send)
+
+    async def _answer(self, scope: Scope, path: str, body: bytes) -> Response:
+        try:
+            client_ip = self._client_ip(scope)
+        except Exception as error:
+            return failed("client_ip", error)
+        request = Request(
+            method=scope["method"],
+            path=path,
+            query=scope.get("query_string", b"").decode("latin-1"),
+            headers=_headers(scope),
+            body=body,
+            client_ip=client_ip,
+            scheme=scope.get("scheme", "https"),
+        )
+        return await self._endpoints.handle(request) or nothing_here()
+
+
+async def _body(receive: Receive) -> bytes | None:
+    """The request's body, or a little more than is allowed; None where the client has gone."""
+    body = bytearray()
+    more = True
+    while more and len(body) <= MAX_BODY:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    return bytes(body[: MAX_BODY + 1])
+
+
+async def _respond(response: Response, send: Send) -> None:
+    headers = [
+        (name.lower().encode("latin-1"), value.encode("latin-1"))
+        for name, value in response.headers
+    ]
+    await send(
+        {"type": "http.response.start", "status": response.status, "headers": headers}
+    )
+    await send({"type": "http.response.body", "body": response.body})
+
+
+async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    """The application behind, where there is none."""
+    if scope["type"] == "http":
+        await _respond(nothing_here(), send)
+    elif scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1000})
+    elif scope["type"] == "lifespan":
+        for event in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{event}.complete"})
+
+
+def _whole_path(scope: Scope) -> str:
+    """Older servers leave `root_path` out of `path`; newer ones have it in, as ASGI says."""
+    path, root = str(scope["path"]), str(scope.get("root_path", "")).rstrip("/")
+    return path if path == root or path.startswith(f"{root}/") else root + path
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope.get("headers", ()):
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
+def _peer(scope: Scope) -> str:
+    client = scope.get("client")
+    return str(client[0]) if client else ""

@@ -1,0 +1,32 @@
+"""The endpoints of PEP 807 for an index, without a web framework.
+
+`Endpoints` turns a `Request` into a `Response`: discovery, audience, mint-token and burn-token,
+for any number of indexes on one host. `mintage.wsgi` and `mintage.asgi` mount it; a framework
+can as well call it from its own views. `upload_token` and `refused` serve the upload endpoint,
+which stays the index's own.
+
+Nothing here decides who may publish: that is the service's answer to Mint. Nothing here is read
+from `X-Forwarded-*` headers, and no URL but those handed out by discovery is ever made of the
+`Host` header; give `base_url` where that header isn't checked by the server in front.
+
+Every answer says `Cache-Control: no-store`. Every refusal is a problem details object (RFC 9457)
+which has also the members that today's uploading tools read: `message`, and `errors` with a
+`code` and a `description` each.
+"""
+
+from ._credentials import upload_token
+from ._endpoints import AsyncEndpoints, Endpoints
+from ._problems import refused
+from ._values import AsyncFindPublishers, FindPublishers, Index, Request, Response
+
+__all__ = [
+    "AsyncEndpoints",
+    "AsyncFindPublishers",
+    "Endpoints",
+    "FindPublishers",
+    "Index",
+    "Request",
+    "Response",
+    "refused",
+    "upload_token",
+]

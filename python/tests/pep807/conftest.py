@@ -1,0 +1,148 @@
+"""What the tests of the endpoints need: the real service, an issuer, and real web servers.
+
+The issuer is that of the interoperability tests. Two indexes are configured in one service, so
+that one host can serve both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PYTHON = Path(__file__).resolve().parent.parent.parent
+REPOSITORY = PYTHON.parent
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
+PATIENCE = 60
+"""Seconds that anything may take to come up; build machines stall."""
+
+sys.path[:0] = [str(REPOSITORY / "tests" / "interop"), str(Path(__file__).parent)]
+
+from issuer import Issuer  # noqa: E402
+
+import mintage  # noqa: E402
+
+
+@dataclasses.dataclass(frozen=True)
+class Service:
+    """A running Mintage, and the issuer whose ID tokens it trusts."""
+
+    address: str
+    issuer: Issuer
+
+
+@pytest.fixture(scope="session")
+def issuer() -> Iterator[Issuer]:
+    issuer = Issuer()
+    yield issuer
+    issuer.close()
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory, issuer: Issuer) -> Iterator[Service]:
+    home = tmp_path_factory.mktemp("mintage")
+    (home / "keys").mkdir(mode=0o700)
+    binary = _binary()
+    made = subprocess.run(
+        [binary, "keys", "generate", "--directory", home / "keys"],
+        check=True, capture_output=True, text=True, timeout=PATIENCE,
+    )
+    address = f"127.0.0.1:{free_port()}"
+    config = home / "mintage.toml"
+    config.write_text(_config(address, made.stdout.split()[-1], issuer.url))
+    log = (home / "mintage.log").open("w")
+    command = [binary, "serve", "--config", config]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        with mintage.Client(address) as client:
+            until(lambda: _answers(client), lambda: process.poll() is None)
+        yield Service(address, issuer)
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        log.close()
+
+
+@pytest.fixture(scope="session")
+def client(service: Service) -> Iterator[mintage.Client]:
+    with mintage.Client(service.address) as client:
+        yield client
+
+
+def until(true: Callable[[], bool], alive: Callable[[], bool]) -> None:
+    """Waits for a condition, while what is to bring it about lives."""
+    end = time.monotonic() + PATIENCE
+    while not true():
+        assert alive(), "it ended before it was ready"
+        assert time.monotonic() < end, f"it was not ready within {PATIENCE} seconds"
+        time.sleep(0.05)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _answers(client: mintage.Client) -> bool:
+    try:
+        client.verify("pypi-x", mintage.Access(), index="pypi")
+    except mintage.Unavailable:
+        return False
+    return True
+
+
+def _binary() -> Path:
+    binary = TARGET / "debug" / "mintage"
+    if not binary.exists():
+        build = ["cargo", "build", "--quiet", "--locked"]
+        subprocess.run(build, cwd=REPOSITORY, check=True, stdin=subprocess.DEVNULL)
+    return binary
+
+
+def _config(address: str, key_id: str, issuer_url: str) -> str:
+    quoted = json.dumps(issuer_url)
+    indexes = "".join(
+        f"""
+[indexes.{name}]
+audience = "{name}"
+location = "{name}.example"
+prefix = "{name}"
+issuers = [{quoted}]
+extended_caveats = true
+lifetime = "15m"
+features = ["multi-use-token", "single-use-token"]
+default_features = ["multi-use-token"]
+"""
+        for name in ("pypi", "other")
+    )
+    return f"""
+listen = "{address}"
+
+[keyring]
+directory = "keys"
+current = "{key_id}"
+
+[store]
+kind = "memory"
+
+[[issuers]]
+url = {quoted}
+provider = "github"
+{indexes}"""
