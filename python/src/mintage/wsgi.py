@@ -93,7 +93,10 @@ def _body(environ: WSGIEnvironment) -> bytes | Response:
         return problem(411, "length-required", "The request must state its Content-Length.")
     else:
         return b""
-    body = _read(environ["wsgi.input"], length)
+    try:
+        body = _read(environ["wsgi.input"], length)
+    except Exception:  # each server has errors of its own for a body that breaks HTTP's rules
+        return problem(400, "invalid-payload", "The request's body could not be read.")
     if stated and len(body) < length:
         return problem(400, "invalid-payload", "The request's body ended before its time.")
     return body

@@ -6,30 +6,24 @@ that one host can serve both.
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import json
 import os
-import socket
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 PYTHON = Path(__file__).resolve().parent.parent.parent
 REPOSITORY = PYTHON.parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
-PATIENCE = 60
-"""Seconds that anything may take to come up; build machines stall."""
-
 sys.path[:0] = [str(REPOSITORY / "tests" / "interop"), str(Path(__file__).parent)]
 
+import served  # noqa: E402
 from issuer import Issuer  # noqa: E402
+from served import PATIENCE, free_port, until  # noqa: E402
 
 import mintage  # noqa: E402
 
@@ -84,20 +78,16 @@ def client(service: Service) -> Iterator[mintage.Client]:
         yield client
 
 
-def until(true: Callable[[], bool], alive: Callable[[], bool]) -> None:
-    """Waits for a condition, while what is to bring it about lives."""
-    end = time.monotonic() + PATIENCE
-    while not true():
-        assert alive(), "it ended before it was ready"
-        assert time.monotonic() < end, f"it was not ready within {PATIENCE} seconds"
-        time.sleep(0.05)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+@pytest.fixture(scope="session", params=["uvicorn", "waitress", "wsgiref", "gunicorn"])
+def host(request: pytest.FixtureRequest, service: Service) -> Iterator[served.Host]:
+    """The endpoints of two indexes, behind each web server in turn."""
+    if request.param == "gunicorn":
+        serving = served.gunicorn_host(service.address, service.issuer.url)
+    else:
+        serve = getattr(served, f"{request.param}_host")
+        serving = serve(service.address, served.indexes(service.issuer.url))
+    with serving as host:
+        yield host
 
 
 def _answers(client: mintage.Client) -> bool:

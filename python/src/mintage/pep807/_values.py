@@ -24,7 +24,8 @@ AsyncFindPublishers = Callable[[Mapping[str, Any]], Awaitable[Iterable[Publisher
 
 _PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~-]+)+")
 _UPLOAD_PATH = re.compile(r"(?:/[!-~]*)?")
-_LIFETIMES = (timedelta(seconds=900), timedelta(seconds=21_600))
+_SHORTEST = timedelta(seconds=900)
+_LONGEST = timedelta(seconds=21_600)
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,16 @@ class Index:
             raise ValueError("audience is empty")
         if len(self.default_features) != 1 or not set(self.default_features) <= set(self.features):
             raise ValueError("default_features is exactly one of the features")
-        if self.lifetime is not None and not _LIFETIMES[0] <= self.lifetime <= _LIFETIMES[1]:
+        if self.lifetime is not None and not _SHORTEST <= self.lifetime <= _LONGEST:
             raise ValueError("lifetime is 15 minutes to 6 hours (PEP 807)")
+
+    @property
+    def asked_lifetime(self) -> timedelta | None:
+        """The lifetime to ask the service for. Since it rounds ends up to whole seconds, six
+        hours of it could be a little more than PEP 807 allows."""
+        if self.lifetime is None:
+            return None
+        return min(self.lifetime, _LONGEST - timedelta(seconds=1))
 
 
 @dataclass(frozen=True)
