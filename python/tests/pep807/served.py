@@ -83,9 +83,10 @@ def indexes(issuer: str) -> tuple[Index, Index]:
 
 @dataclass(frozen=True)
 class Host:
-    """A running web server."""
+    """A running web server; `streams`: it hands a request on before its body has come."""
 
     port: int
+    streams: bool = True
 
     def ask(
         self,
@@ -135,7 +136,11 @@ def uvicorn_host(address: str, all_indexes: Iterable[Index], **options: Any) -> 
         async with mintage.aio.Client(address) as client:
             application = mintage.asgi.Application(client, all_indexes, app, **options)
             config = uvicorn.Config(
-                wrapped(application), port=port, log_level="error", root_path=root_path
+                wrapped(application),
+                port=port,
+                log_level="error",
+                root_path=root_path,
+                proxy_headers=False,  # on by default, for a proxy on loopback
             )
             started.append(uvicorn.Server(config))
             await started[0].serve()
@@ -155,13 +160,14 @@ def uvicorn_host(address: str, all_indexes: Iterable[Index], **options: Any) -> 
 
 @contextlib.contextmanager
 def waitress_host(address: str, all_indexes: Iterable[Index], **options: Any) -> Iterator[Host]:
+    wrapped: Callable[[Any], Any] = options.pop("wrapped", lambda application: application)
     with mintage.Client(address) as client:
-        application = mintage.wsgi.Application(client, all_indexes, **options)
+        application = wrapped(mintage.wsgi.Application(client, all_indexes, **options))
         server: Any = waitress.server.create_server(application, host="127.0.0.1", port=0)
         thread = threading.Thread(target=server.run)
         thread.start()
         try:
-            yield Host(server.effective_port)
+            yield Host(int(server.effective_port), streams=False)
         finally:
             server.task_dispatcher.shutdown()
             server.trigger.pull_trigger(server.close)

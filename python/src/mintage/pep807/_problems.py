@@ -102,9 +102,12 @@ def refused(why: Error | Verification | None = None) -> Response:
 
 
 def of_error(error: Error, sentence: str = "") -> Response:
-    """The answer for an error of the client, by the table; `sentence` replaces its message."""
+    """The answer for an error of the client, by the table; `sentence` replaces its message.
+
+    A caveat's reason belongs to a denial: as an error it says what the index asked for wrongly.
+    """
     status, code = ANSWERS[error.reason]
-    if status == 500:
+    if status == 500 or (status, code) == _FORBIDDEN:
         return internal("the service refused the index's own call: %s: %s", error.reason, error)
     if error.reason is Reason.REQUEST_INVALID and not _by_the_client(error.field):
         return internal("the service refused the index's own call: %s: %s", error.field, error)
