@@ -43,9 +43,7 @@ class Application:
         self._app = app
         self._client_ip = client_ip or _remote_address
 
-    def __call__(
-        self, environ: WSGIEnvironment, start_response: StartResponse
-    ) -> Iterable[bytes]:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = _text(environ.get("SCRIPT_NAME", "")) + _text(environ.get("PATH_INFO", ""))
         if not self._endpoints.owns(path):
             if self._app is not None:

@@ -6,7 +6,6 @@ that one host can serve both.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import subprocess
@@ -19,21 +18,17 @@ import pytest
 PYTHON = Path(__file__).resolve().parent.parent.parent
 REPOSITORY = PYTHON.parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
+
 sys.path[:0] = [str(REPOSITORY / "tests" / "interop"), str(Path(__file__).parent)]
 
+pytest.register_assert_rewrite("asking")
+
 import served  # noqa: E402
+from asking import PATIENCE, Host  # noqa: E402
 from issuer import Issuer  # noqa: E402
-from served import PATIENCE, free_port, until  # noqa: E402
+from served import Service, free_port, until  # noqa: E402
 
 import mintage  # noqa: E402
-
-
-@dataclasses.dataclass(frozen=True)
-class Service:
-    """A running Mintage, and the issuer whose ID tokens it trusts."""
-
-    address: str
-    issuer: Issuer
 
 
 @pytest.fixture(scope="session")
@@ -79,7 +74,7 @@ def client(service: Service) -> Iterator[mintage.Client]:
 
 
 @pytest.fixture(scope="session", params=["uvicorn", "waitress", "wsgiref", "gunicorn"])
-def host(request: pytest.FixtureRequest, service: Service) -> Iterator[served.Host]:
+def host(request: pytest.FixtureRequest, service: Service) -> Iterator[Host]:
     """The endpoints of two indexes, behind each web server in turn."""
     if request.param == "gunicorn":
         serving = served.gunicorn_host(service.address, service.issuer.url)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import http.client
-import json
 import os
 import socket
 import subprocess
@@ -20,10 +18,11 @@ import wsgiref.simple_server
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 import waitress.server
+from asking import PATIENCE, Host
 
 import mintage
 import mintage.aio
@@ -32,8 +31,8 @@ import mintage.wsgi
 from mintage import MULTI_USE, SINGLE_USE, GitHub, Project, Publisher
 from mintage.pep807 import Index
 
-PATIENCE = 60
-"""Seconds that anything may take to come up; build machines stall."""
+if TYPE_CHECKING:
+    from issuer import Issuer
 
 LEGACY = "/legacy/"
 OTHER = "/other%20index"
@@ -41,17 +40,11 @@ PROJECT = Project("7", "sampleproject")
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A response as it came over the wire."""
+class Service:
+    """A running Mintage, and the issuer whose ID tokens it trusts."""
 
-    status: int
-    reason: str
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
+    address: str
+    issuer: Issuer
 
 
 def publisher(issuer: str) -> Publisher:
@@ -79,50 +72,6 @@ def indexes(issuer: str) -> tuple[Index, Index]:
             prefix="/other/_/oidc",
         ),
     )
-
-
-@dataclass(frozen=True)
-class Host:
-    """A running web server; `streams`: it hands a request on before its body has come."""
-
-    port: int
-    streams: bool = True
-
-    def ask(
-        self,
-        method: str,
-        path: str,
-        body: bytes | None = None,
-        headers: Iterable[tuple[str, str]] = (),
-        named: str | None = None,
-    ) -> Answer:
-        """One request with these headers, `Host` and `Content-Length`, and no others."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
-        with contextlib.closing(connection):
-            connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
-            connection.putheader("Host", f"127.0.0.1:{self.port}" if named is None else named)
-            for name, value in headers:
-                connection.putheader(name, value)
-            if body is not None:
-                connection.putheader("Content-Length", str(len(body)))
-            connection.endheaders(body)
-            return _answer(connection.getresponse())
-
-    def raw(self, request: bytes, method: str = "POST") -> Answer:
-        """Bytes as they stand."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as connection:
-            connection.sendall(request)
-            response = http.client.HTTPResponse(connection, method=method)
-            response.begin()
-            return _answer(response)
-
-    def post(self, path: str, payload: object, **more: Any) -> Answer:
-        return self.ask("POST", path, json.dumps(payload).encode(), **more)
-
-
-def _answer(response: http.client.HTTPResponse) -> Answer:
-    headers = {name.lower(): value for name, value in response.getheaders()}
-    return Answer(response.status, response.reason, headers, response.read())
 
 
 @contextlib.contextmanager

@@ -11,12 +11,11 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 import served
-from conftest import Service
-from served import LEGACY, OTHER, Answer, Host
+from asking import Answer, Host, assert_problem, discover
+from served import LEGACY, OTHER, Service
 
 import mintage
 from mintage import MULTI_USE, SINGLE_USE, Access
@@ -73,28 +72,9 @@ def test_every_requirement_is_held_or_is_the_clients_alone() -> None:
     assert not set(held) & set(CLIENTS)
 
 
-def discover(host: Host, path: str, **more: Any) -> Answer:
-    return host.ask("GET", f"/.well-known/pytp?discover={quote(path, safe='')}", **more)
-
-
 def mint(host: Host, service: Service, **payload: Any) -> Answer:
     body = {"token": service.issuer.id_token("pypi"), **payload}
     return host.post("/_/oidc/mint-token", body)
-
-
-def assert_problem(answer: Answer) -> None:
-    """RFC 9457's members with their types, and those that twine and uv look for."""
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.headers["cache-control"] == "no-store"
-    problem = answer.json
-    assert problem["status"] == answer.status >= 400
-    assert problem["type"] == "about:blank"
-    texts = [problem["title"], problem["detail"], problem["message"]]
-    for error in problem["errors"]:
-        assert set(error) == {"code", "description"}
-        texts += [error["code"], error["description"]]
-    assert problem["errors"]
-    assert all(isinstance(text, str) and text for text in texts)
 
 
 @holds(1, 2)
@@ -380,9 +360,7 @@ def test_the_features_in_force_are_those_asked_for_or_the_announced_defaults(
             assert refused(later).status == 403
 
 
-def upload(
-    client: mintage.Client, index: str, token: str, number: int
-) -> mintage.Verification:
+def upload(client: mintage.Client, index: str, token: str, number: int) -> mintage.Verification:
     """What an index's upload endpoint asks, for one of several files."""
     access = Access(
         served.PROJECT, ("p1",), version="1.0", filename=f"sampleproject-1.0-{number}-any.whl"

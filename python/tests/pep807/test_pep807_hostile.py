@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 import served
-from conftest import Service
-from served import LEGACY, Answer, Host
-from test_pep807_conformance import assert_problem, discover
+from asking import Answer, Host, assert_problem, discover
+from served import LEGACY, Service
 
 import mintage
 import mintage.wsgi
@@ -240,9 +239,7 @@ def test_a_token_of_one_index_is_not_burned_at_another(
     assert client.verify(minted, mintage.Access(served.PROJECT, ("p1",)), index="pypi")
 
 
-def test_an_exception_of_the_lookup_is_a_problem_and_no_page(
-    host: Host, service: Service
-) -> None:
+def test_an_exception_of_the_lookup_is_a_problem_and_no_page(host: Host, service: Service) -> None:
     token = service.issuer.id_token("pypi", ref="refs/heads/broken")
     answer = host.post(MINT, {"token": token})
     assert answer.status == 500
@@ -326,7 +323,8 @@ def test_two_indexes_cannot_answer_for_one_path(client: mintage.Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "prefix", ["", "/", "x", "/x/", "//x", "/x//y", "/x/../y", "/./x", "/x%2Fy", "/é", "/x?y", "/x\n"]
+    "prefix",
+    ["", "/", "x", "/x/", "//x", "/x//y", "/x/../y", "/./x", "/x%2Fy", "/é", "/x?y", "/x\n"],
 )
 def test_a_prefix_is_a_plain_path(prefix: str) -> None:
     with pytest.raises(ValueError, match="prefix"):

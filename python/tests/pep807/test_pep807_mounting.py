@@ -12,8 +12,8 @@ from typing import Any
 import flask
 import pytest
 import served
-from conftest import Service
-from served import LEGACY, Host
+from asking import PATIENCE, Host
+from served import LEGACY, Service
 from starlette.applications import Starlette
 from starlette.requests import Request as StarletteRequest
 from starlette.responses import PlainTextResponse
@@ -71,9 +71,7 @@ def test_a_wsgi_application_behind_gets_everything_else(service: Service) -> Non
 
 def test_mounted_below_a_path_it_looks_at_whole_paths_in_starlette(service: Service) -> None:
     def mounted(application: Any) -> Any:
-        return Starlette(
-            routes=[Mount("/_/oidc", application), Mount("/.well-known", application)]
-        )
+        return Starlette(routes=[Mount("/_/oidc", application), Mount("/.well-known", application)])
 
     indexes = served.indexes(service.issuer.url)
     with served.uvicorn_host(service.address, indexes, wrapped=mounted) as host:
@@ -201,9 +199,7 @@ def test_where_addresses_are_unknown_no_one_gets_anothers_token(
     assert proxied.post(MINT, payload, **from_("")).status == 422
 
 
-def test_a_repeated_request_for_something_else_is_refused(
-    proxied: Host, service: Service
-) -> None:
+def test_a_repeated_request_for_something_else_is_refused(proxied: Host, service: Service) -> None:
     payload = {"token": service.issuer.id_token("pypi")}
     assert proxied.post(MINT, payload, **from_("192.0.2.1")).status == 200
     other = {**payload, "features": [mintage.SINGLE_USE]}
@@ -236,21 +232,19 @@ def test_a_lookup_that_waits_does_not_hold_up_the_event_loop(service: Service) -
 
     def slow(claims: Mapping[str, Any]) -> Iterable[Publisher]:
         looking.set()
-        assert go_on.wait(served.PATIENCE)
+        assert go_on.wait(PATIENCE)
         yield served.publisher(service.issuer.url)
 
     statuses: list[int] = []
     with served.uvicorn_host(service.address, [Index(LEGACY, "pypi", slow, "pypi")]) as host:
         payload = {"token": service.issuer.id_token("pypi")}
-        minting = threading.Thread(
-            target=lambda: statuses.append(host.post(MINT, payload).status)
-        )
+        minting = threading.Thread(target=lambda: statuses.append(host.post(MINT, payload).status))
         minting.start()
-        assert looking.wait(served.PATIENCE)
+        assert looking.wait(PATIENCE)
         assert host.ask("GET", "/_/oidc/audience").status == 200
         assert statuses == []
         go_on.set()
-        minting.join(served.PATIENCE)
+        minting.join(PATIENCE)
     assert statuses == [200]
 
 

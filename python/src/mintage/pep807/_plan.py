@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
-from typing import Any, Union
+from typing import Any
 
 from .._errors import Error, Reason
 from .._model import Minted, Publisher, Requester
@@ -80,14 +80,12 @@ class Burn:
     requester: Requester
 
     def on(self, client: Any) -> Any:
-        return client.revoke(
-            self.token, cause=_CAUSE, requester=self.requester, index=self.index
-        )
+        return client.revoke(self.token, cause=_CAUSE, requester=self.requester, index=self.index)
 
 
-Step = Union[Find, Mint, Burn]
+Step = Find | Mint | Burn
 Steps = Generator[Step, Any, Response]
-Handler = Callable[[Request, str], Union[Response, Steps]]
+Handler = Callable[[Request, str], Response | Steps]
 
 
 class Plan:

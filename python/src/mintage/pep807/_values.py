@@ -6,7 +6,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Union
+from typing import Any
 
 from .._model import MULTI_USE, Publisher
 
@@ -137,5 +137,3 @@ TITLES = {
     503: "Service Unavailable",
 }
 """Every status that these endpoints answer with, as RFC 9110 names it."""
-
-AnyFindPublishers = Union[FindPublishers, AsyncFindPublishers]
