@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import served
-from asking import Answer, Host, assert_problem, discover
+from asking import PATIENCE, Answer, Host, assert_problem, discover
 from served import LEGACY, Service
 
 import mintage
@@ -139,6 +140,25 @@ def test_head_is_get_without_its_body(host: Host, path: str) -> None:
     assert headed.body == b""
     assert headed.headers["content-length"] == got.headers["content-length"]
     assert host.ask("PUT", path).headers["allow"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize("path", ["/_/oidc/audience", "/_/oidc/mint-token", "/nothing"])
+def test_an_answer_to_head_ends_with_its_headers(host: Host, path: str) -> None:
+    request = f"HEAD {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", host.port), timeout=PATIENCE) as connection:
+        connection.sendall(request.encode())
+        received = b"".join(iter(lambda: connection.recv(4096), b""))
+    assert received.startswith(b"HTTP/1.")
+    assert received.endswith(b"\r\n\r\n")
+
+
+def test_the_endpoints_themselves_answer_head_without_a_body(client: mintage.Client) -> None:
+    endpoints = Endpoints(client, [Index("/", "pypi", lambda claims: [])])
+    for path in ("/_/oidc/audience", "/_/oidc/mint-token"):
+        response = endpoints.handle(Request("HEAD", path))
+        assert response is not None
+        assert response.body == b""
+        assert int(dict(response.headers)["Content-Length"]) > 0
 
 
 def test_two_slashes_in_front_are_another_path(client: mintage.Client) -> None:

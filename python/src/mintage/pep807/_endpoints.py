@@ -61,6 +61,9 @@ class Endpoints:
     URLs of discovery begin with. Without it they have the host of the `Host` header, which is
     checked for its form only: where the server in front passes any `Host` on, set it.
     `ValueError` where two indexes would answer for the same path.
+
+    twine waits 5 seconds for an answer: give the client a `timeout` below that, so that its user
+    reads a sentence.
     """
 
     def __init__(
