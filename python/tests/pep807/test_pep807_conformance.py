@@ -1,8 +1,8 @@
 """PEP 807, requirement by requirement, against the ASGI and the WSGI application.
 
 The client here is made of `http.client` and sends no header that a test doesn't name. Each test
-says which numbers of `REQUIREMENTS` it holds; those that bind only the uploading client are in
-`CLIENTS`, with the place where `mintage.exchange`, our own uploading client, is held to them.
+says which numbers of `REQUIREMENTS` it holds. What binds the uploading client is in `CLIENTS`,
+with the place where `mintage.exchange`, our own uploading client, is held to it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,10 +46,20 @@ REQUIREMENTS = {
 }
 
 CLIENTS = {
-    12: "tests/exchange: the ID token is asked for with the audience that was answered",
-    17: "tests/exchange: a token is minted for each run and never kept",
+    1: "test_01_an_upload_url_without_a_trustworthy_origin_is_a_wrong_command_line",
+    2: "test_02_an_endpoint_elsewhere_is_refused_before_there_is_an_id_token",
+    3: "test_03_every_request_accepts_the_media_type_of_the_pep",
+    6: "test_06_07_the_discovery_key_is_the_percent_encoded_path",
+    7: "test_06_07_the_discovery_key_is_the_percent_encoded_path",
+    10: "test_10_defaults_are_taken_and_multi_use_is_asked_for_where_it_is_not_one",
+    12: "test_11_12_the_id_token_is_for_exactly_the_audience",
+    15: "test_15_without_a_sensible_end_the_token_is_printed_all_the_same",
 }
-"""What an index can't be tested for. The client's halves of 1, 2, 3, 6 and 7 are there too."""
+"""The clients' halves, and where `mintage.exchange` is held to them, in tests/exchange."""
+
+CLIENTS_ALONE = {12, 17}
+"""What no index can be tested for. Of 17, a permission, `mintage.exchange` makes no use: it mints
+for each run and keeps no token."""
 
 PYTP = "application/vnd.pypi.pytp.v1+json"
 
@@ -68,8 +79,15 @@ def holds(*numbers: int) -> Callable[[Callable[..., None]], Callable[..., None]]
 
 def test_every_requirement_is_held_or_is_the_clients_alone() -> None:
     assert list(REQUIREMENTS) == list(range(1, 21))
-    assert set(held) | set(CLIENTS) == set(REQUIREMENTS)
-    assert not set(held) & set(CLIENTS)
+    assert set(held) | CLIENTS_ALONE == set(REQUIREMENTS)
+    assert not set(held) & CLIENTS_ALONE
+
+
+def test_the_clients_halves_are_held_where_it_says() -> None:
+    exchange = Path(__file__).parent.parent / "exchange" / "test_exchange.py"
+    tests = exchange.read_text()
+    for name in CLIENTS.values():
+        assert f"def {name}(" in tests
 
 
 def mint(host: Host, service: Service, **payload: Any) -> Answer:
