@@ -12,6 +12,7 @@ from typing import Any
 
 from .pep807 import AsyncEndpoints, Index, Request, Response
 from .pep807._endpoints import AsyncMinting
+from .pep807._peer import peer
 from .pep807._problems import failed, nothing_here
 from .pep807._values import MAX_BODY
 
@@ -27,11 +28,11 @@ ASGIApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
 class Application:
     """Middleware: `Application(client, indexes, app)`; without `app` all else is 404.
 
-    `client_ip` gives the address of the party that uploads. By default it is the scope's
-    `client`, which behind a proxy is the proxy's, unless the server was told to trust that:
-    then all clients share their limits, and who has stolen an ID token within the retry window
-    gets its upload token. Give a function that reads what your proxy, and nobody else, can set.
-    `base_url`: as for `mintage.pep807.Endpoints`.
+    `client_ip` gives the address of the party that uploads, "" where it isn't known. By it a
+    repeated request gets its token again, and a stolen ID token gets none. By default it is the
+    scope's `client`, or not known behind a proxy of which the server wasn't told: give a function
+    that reads what your proxy, and nobody else, can set. `base_url`: as for
+    `mintage.pep807.Endpoints`.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Application:
     ) -> None:
         self._endpoints = AsyncEndpoints(client, indexes, base_url=base_url)
         self._app = app or _nothing
-        self._client_ip = client_ip or _peer
+        self._client_ip = client_ip or _remote_address
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = _whole_path(scope) if scope["type"] == "http" else ""
@@ -122,6 +123,6 @@ def _headers(scope: Scope) -> dict[str, str]:
     return headers
 
 
-def _peer(scope: Scope) -> str:
+def _remote_address(scope: Scope) -> str:
     client = scope.get("client")
-    return str(client[0]) if client else ""
+    return peer(str(client[0]) if client else "", _headers(scope))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .pep807 import Endpoints, Index, Request, Response
 from .pep807._endpoints import Minting
+from .pep807._peer import peer
 from .pep807._problems import failed, nothing_here, problem
 from .pep807._values import MAX_BODY
 
@@ -24,10 +25,10 @@ __all__ = ["Application"]
 class Application:
     """Middleware: `Application(client, indexes, app)`; without `app` all else is 404.
 
-    `client_ip` gives the address of the party that uploads. By default it is `REMOTE_ADDR`,
-    which behind a proxy is the proxy's: then all clients share their limits, and who has stolen
-    an ID token within the retry window gets its upload token. Give a function that reads what
-    your proxy, and nobody else, can set. `base_url`: as for `mintage.pep807.Endpoints`.
+    `client_ip` gives the address of the party that uploads, "" where it isn't known. By it a
+    repeated request gets its token again, and a stolen ID token gets none. By default it is
+    `REMOTE_ADDR`, or not known behind a proxy: give a function that reads what your proxy, and
+    nobody else, can set. `base_url`: as for `mintage.pep807.Endpoints`.
     """
 
     def __init__(
@@ -125,4 +126,4 @@ def _text(path: str) -> str:
 
 
 def _remote_address(environ: WSGIEnvironment) -> str:
-    return str(environ.get("REMOTE_ADDR", ""))
+    return peer(str(environ.get("REMOTE_ADDR", "")), _headers(environ))

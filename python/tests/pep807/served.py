@@ -79,6 +79,7 @@ def uvicorn_host(address: str, all_indexes: Iterable[Index], **options: Any) -> 
     """The ASGI application; its client lives in the server's own event loop."""
     app = options.pop("app", None)
     root_path = options.pop("root_path", "")
+    proxy_headers = options.pop("proxy_headers", False)
     started: list[uvicorn.Server] = []
 
     async def serve() -> None:
@@ -89,7 +90,7 @@ def uvicorn_host(address: str, all_indexes: Iterable[Index], **options: Any) -> 
                 port=port,
                 log_level="error",
                 root_path=root_path,
-                proxy_headers=False,  # on by default, for a proxy on loopback
+                proxy_headers=proxy_headers,
             )
             started.append(uvicorn.Server(config))
             await started[0].serve()
@@ -112,7 +113,9 @@ def waitress_host(address: str, all_indexes: Iterable[Index], **options: Any) ->
     wrapped: Callable[[Any], Any] = options.pop("wrapped", lambda application: application)
     with mintage.Client(address) as client:
         application = wrapped(mintage.wsgi.Application(client, all_indexes, **options))
-        server: Any = waitress.server.create_server(application, host="127.0.0.1", port=0)
+        server: Any = waitress.server.create_server(
+            application, host="127.0.0.1", port=0, clear_untrusted_proxy_headers=False
+        )
         thread = threading.Thread(target=server.run)
         thread.start()
         try:

@@ -32,9 +32,7 @@ def exchange(service: Service) -> Iterator[Exchange]:
     github = GitHub(lambda audience: str(service.issuer.id_token(audience, **claims)))
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(TESTS.parent / "src")}
 
-    def run(
-        host: Host, path: str, *options: str, **more: Any
-    ) -> subprocess.CompletedProcess[str]:
+    def run(host: Host, path: str, *options: str, **more: Any) -> subprocess.CompletedProcess[str]:
         claims.update(more)
         url = f"http://127.0.0.1:{host.port}{path}"
         return subprocess.run(
@@ -74,7 +72,8 @@ def test_an_upload_path_without_trusted_publishing_mints_nothing(
     [
         (
             {"repository": "octo/other"},
-            'the claim "repository" must be "octo/sampleproject", and the ID token has "octo/other".',
+            'the claim "repository" must be "octo/sampleproject", '
+            'and the ID token has "octo/other".',
         ),
         (
             {"repository": "stranger/sampleproject"},

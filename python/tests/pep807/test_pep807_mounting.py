@@ -26,6 +26,7 @@ import mintage.asgi
 import mintage.wsgi
 from mintage import Publisher
 from mintage.pep807 import AsyncEndpoints, Endpoints, Index, Request
+from mintage.pep807._peer import _warn, peer
 
 MINT = "/_/oidc/mint-token"
 
@@ -206,12 +207,64 @@ def test_a_repeated_request_for_something_else_is_refused(proxied: Host, service
     assert proxied.post(MINT, other, **from_("192.0.2.1")).status == 422
 
 
-def test_by_default_no_header_says_who_uploads(host: Host, service: Service) -> None:
-    """A thief on the same host as the job would be its equal; so a header must not do it."""
+@pytest.mark.parametrize("name", ["X-Forwarded-For", "Forwarded", "X-Real-IP"])
+@pytest.mark.parametrize("value", ["192.0.2.1", "192.0.2.1, 10.0.0.1", "for=192.0.2.1", ""])
+def test_behind_an_unknown_proxy_a_stolen_id_token_gets_nothing(
+    host: Host, service: Service, name: str, value: str
+) -> None:
+    """All come from the proxy's address, and what the header says anybody can say."""
     payload = {"token": service.issuer.id_token("pypi")}
-    first = host.post(MINT, payload, headers=[("X-Forwarded-For", "192.0.2.1")])
-    again = host.post(MINT, payload, headers=[("X-Forwarded-For", "192.0.2.99")])
-    assert first.json["token"] == again.json["token"]
+    value = value or "unknown"
+    assert host.post(MINT, payload, headers=[(name, value)]).status == 200
+    assert host.post(MINT, payload, headers=[(name, value)]).status == 422
+    assert host.post(MINT, payload, headers=[(name, "192.0.2.2")]).status == 422
+    assert host.post(MINT, payload).status == 422
+
+
+def test_without_a_proxy_the_other_end_is_the_client(host: Host, service: Service) -> None:
+    payload = {"token": service.issuer.id_token("pypi")}
+    first = host.post(MINT, payload)
+    assert host.post(MINT, payload).json["token"] == first.json["token"]
+    stranger = host.post(MINT, payload, headers=[("X-Forwarded-For", "192.0.2.2")])
+    assert stranger.status == 422
+
+
+def test_a_proxy_that_the_server_was_told_of_is_believed(service: Service) -> None:
+    """uvicorn believes proxies on loopback, unless told otherwise."""
+    indexes = served.indexes(service.issuer.url)
+    with served.uvicorn_host(service.address, indexes, proxy_headers=True) as host:
+        for address in ("192.0.2.1", "10.1.2.3"):
+            payload = {"token": service.issuer.id_token("pypi")}
+            from_there = {"headers": [("X-Forwarded-For", address)]}
+            first = host.post(MINT, payload, **from_there)
+            assert host.post(MINT, payload, **from_there).json["token"] == first.json["token"]
+            stolen = host.post(MINT, payload, headers=[("X-Forwarded-For", "10.1.2.4")])
+            assert stolen.status == 422
+
+
+@pytest.mark.parametrize(
+    ("address", "headers", "known"),
+    [
+        ("93.184.216.34", {}, True),
+        ("93.184.216.34", {"x-forwarded-for": "192.0.2.1"}, True),
+        ("10.0.0.1", {}, True),
+        ("10.0.0.1", {"x-forwarded-for": "10.0.0.1"}, True),
+        ("10.0.0.1", {"x-forwarded-for": "10.0.0.11"}, False),
+        ("10.0.0.1", {"x-real-ip": "93.184.216.34"}, False),
+        ("::1", {"forwarded": "for=93.184.216.34"}, False),
+        ("", {"x-forwarded-for": "192.0.2.1"}, False),
+        ("", {}, False),
+    ],
+)
+def test_who_the_other_end_is(address: str, headers: dict[str, str], known: bool) -> None:
+    assert peer(address, headers) == (address if known else "")
+
+
+def test_an_unknown_proxy_is_told_to_the_operator_once(caplog: pytest.LogCaptureFixture) -> None:
+    _warn.cache_clear()
+    for _ in range(3):
+        peer("127.0.0.1", {"x-forwarded-for": "192.0.2.1"})
+    assert caplog.text.count("client_ip=") == 1
 
 
 @pytest.mark.parametrize("kind", ["uvicorn", "waitress"])

@@ -5,9 +5,9 @@ for any number of indexes on one host. `mintage.wsgi` and `mintage.asgi` mount i
 can as well call it from its own views. `upload_token` and `refused` serve the upload endpoint,
 which stays the index's own.
 
-Nothing here decides who may publish: that is the service's answer to Mint. Nothing here is read
-from `X-Forwarded-*` headers, and no URL but those handed out by discovery is ever made of the
-`Host` header; give `base_url` where that header isn't checked by the server in front.
+Nothing here decides who may publish: that is the service's answer to Mint. No address is taken
+from an `X-Forwarded-*` header unless you say so, and no URL but those handed out by discovery is
+ever made of the `Host` header; give `base_url` where the server in front doesn't check that.
 
 Every answer says `Cache-Control: no-store`. Every refusal is a problem details object (RFC 9457)
 which has also the members that today's uploading tools read: `message`, and `errors` with a
