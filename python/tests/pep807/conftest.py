@@ -127,6 +127,9 @@ current = "{key_id}"
 [store]
 kind = "memory"
 
+[limits]
+enabled = false
+
 [[issuers]]
 url = {quoted}
 provider = "github"

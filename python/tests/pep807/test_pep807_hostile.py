@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -328,6 +329,42 @@ def test_more_publishers_than_the_service_takes_is_the_indexs_defect(
     assert response is not None
     assert response.status == 500
     assert "more than 256" in caplog.text
+
+
+PIECES: dict[str, list[Any]] = {
+    "method": [*["GET", "POST"] * 4, "HEAD", "get", "", "\r\n", "GET\0"],
+    "path": ["/.well-known/pytp", "/_/oidc/audience", MINT, "/_/oidc/burn-token"],
+    "query": ["", "discover", "discover=", "discover=%", "discover=%2Flegacy%2F", "&&=", "\udc80",
+              "discover=\udc80", "discover=%ff", "=" * 5_000, "discover=" + "%25" * 5_000],
+    "accept": [*["", "*/*"] * 5, ";q=", "a/b;q=1;q", "\udc80", ",,,", "*/*;q=0." + "0" * 999],
+    "host": ["", "x", "\udc80", "é", "[", "x:y", "\r\nx: y", "x" * 70_000],
+    "agent": ["", "\udc80", "é" * 9_000, "\0\r\n"],
+    "ip": ["", "192.0.2.1", "\udc80", "%", "::%" * 999, "1" * 5_000, "\0"],
+    "scheme": ["http", "https", "", "\udc80"],
+    "body": [b"", b"{}", b'{"token": "a.e30.b"}', b'{"token": "\\udc80"}', b"[" * 70_000, b"\xff",
+             b'{"token": "pypi-AgE"}', b'{"token": "x", "features": ["\\u0000"]}', b'{"token": 1}'],
+}  # fmt: skip
+
+
+def test_no_request_makes_the_endpoints_raise(service: Service, client: mintage.Client) -> None:
+    endpoints = Endpoints(client, served.indexes(service.issuer.url))
+    chance = random.Random(807)
+    for number in range(3_000):
+        one = {name: chance.choice(pieces) for name, pieces in PIECES.items()}
+        request = Request(
+            one["method"],
+            one["path"],
+            one["query"],
+            {"accept": one["accept"], "host": one["host"], "user-agent": one["agent"]},
+            one["body"],
+            one["ip"],
+            one["scheme"],
+        )
+        response = endpoints.handle(request)
+        assert response is not None, number
+        assert response.status in (200, 202, 400, 404, 405, 406, 413, 422), one
+        assert all("\n" not in f"{name}{value}" for name, value in response.headers), one
+        assert one["method"] == "HEAD" or isinstance(json.loads(response.body), dict), one
 
 
 def test_two_indexes_cannot_answer_for_one_path(client: mintage.Client) -> None:

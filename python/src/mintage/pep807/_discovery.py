@@ -39,7 +39,7 @@ class Discovery:
         if len(keys) != 1:
             sentence = 'The query must have "discover" once: the percent-encoded upload path.'
             return problem(400, "invalid-payload", sentence)
-        path = unquote_to_bytes(keys[0])
+        path = unquote_to_bytes(keys[0].encode("utf-8", "replace"))
         index = self._by_path.get(path)
         if index is None:
             told = shown(path.decode("utf-8", "replace"))
