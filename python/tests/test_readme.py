@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import io
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from support import AUDIENCE, REPOSITORY, Issuer, Service
+
+import mintage
 
 README = REPOSITORY / "python" / "README.md"
 
@@ -45,3 +50,24 @@ def test_the_errors_say_what_they_are_said_to(example: dict[str, Any], issuer: I
     id_token = issuer.id_token(AUDIENCE)
     assert example["mint_or_explain"](id_token).startswith("pypi-")
     assert example["mint_or_explain"](id_token).startswith("ID_TOKEN_REUSED: the ID token")
+
+
+def test_pep_807_leads_to_an_upload(example: dict[str, Any], issuer: Issuer) -> None:
+    access = mintage.Access(example["project"], ("11",), "1.0", "sampleproject-1.0.tar.gz")
+    application = example["with_trusted_publishing"](None)
+    body = json.dumps({"token": issuer.id_token(AUDIENCE)}).encode()
+    statuses: list[str] = []
+    environ = {
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": "/_/oidc/mint-token",
+        "CONTENT_LENGTH": str(len(body)),
+        "wsgi.input": io.BytesIO(body),
+    }
+    answer = application(environ, lambda status, headers: statuses.append(status))
+    assert statuses == ["200 OK"]
+    password = f"__token__:{json.loads(b''.join(answer))['token']}"
+    authorization = f"Basic {base64.b64encode(password.encode()).decode()}"
+    assert example["not_allowed"](authorization, access) is None
+    elsewhere = mintage.Access(mintage.Project("8", "other"), ("11",), "1.0", "other-1.0.tar.gz")
+    assert example["not_allowed"](authorization, elsewhere).status == 403
+    assert example["not_allowed"](None, access).status == 401

@@ -339,6 +339,18 @@ def test_threads_take_no_coroutine_functions(client: mintage.Client) -> None:
         Endpoints(client, [Index(LEGACY, "pypi", find, "pypi")])
 
 
+def test_an_index_without_a_name_is_the_clients(service: Service) -> None:
+    legacy, _ = served.indexes(service.issuer.url)
+    index = Index(LEGACY, "pypi", legacy.find_publishers)
+    body = json.dumps({"token": service.issuer.id_token("pypi")}).encode()
+    with mintage.Client(service.address, index="pypi") as client:
+        endpoints = Endpoints(client, [index])
+        for path in (MINT, "/_/oidc/burn-token"):
+            response = endpoints.handle(Request("POST", path, body=body))
+            assert response is not None
+            assert response.status in (200, 202)
+
+
 def test_a_path_of_somebody_else_is_none(client: mintage.Client, service: Service) -> None:
     endpoints = Endpoints(client, served.indexes(service.issuer.url))
     assert not endpoints.owns("/simple/")

@@ -46,7 +46,8 @@ class Find:
 
 @dataclass(frozen=True)
 class Mint:
-    """Ask the service for an upload token; the answer is `Minted`.
+    """Ask the service for an upload token; the answer is `Minted`. An empty `index` is that of
+    the client.
 
     `on` makes the call on a client, of either kind: the asynchronous one's answer is awaitable.
     """
@@ -67,7 +68,7 @@ class Mint:
             features=self.features,
             request_id=self.request_id,
             requester=self.requester,
-            index=self.index,
+            index=self.index or None,
         )
 
 
@@ -80,7 +81,9 @@ class Burn:
     requester: Requester
 
     def on(self, client: Any) -> Any:
-        return client.revoke(self.token, cause=_CAUSE, requester=self.requester, index=self.index)
+        return client.revoke(
+            self.token, cause=_CAUSE, requester=self.requester, index=self.index or None
+        )
 
 
 Step = Find | Mint | Burn

@@ -40,11 +40,11 @@ class Index:
     anybody can make them up, so use them to look up and for nothing else. Claims that are lists
     or objects are left out. It returns at most 256 publishers, none where none is registered.
 
-    `name` is the index's name in the service's configuration. `features` are announced and
-    `default_features`, exactly one of them, is what a client gets that asks for none.
-    The endpoints lie below `prefix`; today's clients know no other than `/_/oidc`. Indexes on
-    one host need different prefixes and upload paths. `lifetime` of the tokens is 15 minutes to
-    6 hours; None: what the service has configured.
+    `name` is the index's name in the service's configuration; empty: the client's own.
+    `features` are announced; `default_features`, exactly one of them, is what a client gets that
+    asks for none. The endpoints lie below `prefix`; today's clients know no other than `/_/oidc`.
+    Indexes on one host need different prefixes and upload paths. `lifetime` of the tokens is 15
+    minutes to 6 hours; None: what the service has configured.
     """
 
     upload_path: str
