@@ -371,8 +371,9 @@ def test_two_indexes_cannot_answer_for_one_path(client: mintage.Client) -> None:
     def index(upload_path: str, prefix: str) -> Index:
         return Index(upload_path, "pypi", lambda claims: [], prefix=prefix)
 
-    with pytest.raises(ValueError, match="prefix"):
-        Endpoints(client, [index("/a", "/_/oidc"), index("/b", "/_/oidc")])
+    for prefix in ("/_/oidc", "/_/oidc/github"):
+        with pytest.raises(ValueError, match="same path"):
+            Endpoints(client, [index("/a", "/_/oidc"), index("/b", prefix)])
     with pytest.raises(ValueError, match="upload_path"):
         Endpoints(client, [index("/a", "/_/oidc"), index("/a", "/x")])
     with pytest.raises(ValueError, match="no index"):

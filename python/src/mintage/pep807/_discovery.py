@@ -22,12 +22,11 @@ class Discovery:
     def __init__(self, indexes: tuple[Index, ...], base_url: str | None) -> None:
         if not indexes:
             raise ValueError("there is no index")
-        for name in ("upload_path", "prefix"):
-            if len({getattr(index, name) for index in indexes}) != len(indexes):
-                raise ValueError(f"two indexes of one host have the same {name}")
         self.indexes = indexes
         self._base_url = None if base_url is None else _checked(base_url)
         self._by_path = {index.upload_path.encode("ascii"): index for index in indexes}
+        if len(self._by_path) != len(indexes):
+            raise ValueError("two indexes of one host have the same upload_path")
 
     def answer(self, request: Request, media_type: str) -> Response:
         """Where an upload path's audience and upload tokens are to be had, or 404."""

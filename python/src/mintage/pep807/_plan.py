@@ -89,6 +89,7 @@ class Burn:
 Step = Find | Mint | Burn
 Steps = Generator[Step, Any, Response]
 Handler = Callable[[Request, str], Response | Steps]
+Route = tuple[tuple[str, ...], Handler]
 
 
 class Plan:
@@ -97,15 +98,12 @@ class Plan:
     def __init__(self, indexes: Iterable[Index], base_url: str | None) -> None:
         discovery = Discovery(tuple(indexes), base_url)
         self.lookups = tuple(index.find_publishers for index in discovery.indexes)
-        self._routes: dict[str, tuple[tuple[str, ...], Handler]] = {
-            DISCOVERY_PATH: (_READ, discovery.answer)
-        }
+        self._routes: dict[str, Route] = {DISCOVERY_PATH: (_READ, discovery.answer)}
         for index in discovery.indexes:
-            mint = partial(_mint, index)
-            self._routes[f"{index.prefix}/audience"] = (_READ, partial(_audience, index))
-            self._routes[f"{index.prefix}/mint-token"] = (_WRITE, mint)
-            self._routes[f"{index.prefix}/github/mint-token"] = (_WRITE, mint)
-            self._routes[f"{index.prefix}/burn-token"] = (_WRITE, partial(_burn, index))
+            routes = _routes(index)
+            if not self._routes.keys().isdisjoint(routes):
+                raise ValueError("two indexes of one host would answer for the same path")
+            self._routes |= routes
 
     def owns(self, path: str) -> bool:
         """Whether a path, whole and decoded once, is one of these endpoints."""
@@ -131,6 +129,15 @@ class Plan:
             return problem(413, "content-too-large", sentence)
         handled = handler(request, media_type)
         return handled if isinstance(handled, Response) else (yield from handled)
+
+
+def _routes(index: Index) -> dict[str, Route]:
+    return {
+        f"{index.prefix}/audience": (_READ, partial(_audience, index)),
+        f"{index.prefix}/mint-token": (_WRITE, partial(_mint, index)),
+        f"{index.prefix}/github/mint-token": (_WRITE, partial(_mint, index)),
+        f"{index.prefix}/burn-token": (_WRITE, partial(_burn, index)),
+    }
 
 
 class Progress:
