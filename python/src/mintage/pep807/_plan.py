@@ -178,15 +178,9 @@ def _mint(index: Index, request: Request, media_type: str) -> Steps:
         sentence = f"This index does not offer the feature {shown(unknown[0])}."
         return problem(422, "invalid-payload", sentence)
     claims = _payload.unverified_claims(payload.id_token)
-    candidates: tuple[Publisher, ...] = ()
-    if claims is not None:
-        try:
-            candidates = yield Find(index, claims)
-        except Exception as error:
-            _logger.error("find_publishers failed", exc_info=error)
-            return problem(500, "internal", DEFECT)
-    if len(candidates) > MAX_CANDIDATES:
-        return internal("find_publishers returned more than %d publishers", MAX_CANDIDATES)
+    candidates = yield from _candidates(index, claims)
+    if isinstance(candidates, Response):
+        return candidates
     requester = _payload.requester(request)
     try:
         minted: Minted = yield Mint(
@@ -203,6 +197,22 @@ def _mint(index: Index, request: Request, media_type: str) -> Steps:
     except Exception as error:
         return failed("mint-token", error)
     return _minted(minted, media_type)
+
+
+def _candidates(
+    index: Index, unverified_claims: Mapping[str, Any] | None
+) -> Generator[Step, Any, tuple[Publisher, ...] | Response]:
+    """None for what is no readable ID token: then the service says what is wrong with it."""
+    if unverified_claims is None:
+        return ()
+    try:
+        candidates: tuple[Publisher, ...] = yield Find(index, unverified_claims)
+    except Exception as error:
+        _logger.error("find_publishers failed", exc_info=error)
+        return problem(500, "internal", DEFECT)
+    if len(candidates) > MAX_CANDIDATES:
+        return internal("find_publishers returned more than %d publishers", MAX_CANDIDATES)
+    return candidates
 
 
 def _minted(minted: Minted, media_type: str) -> Response:
