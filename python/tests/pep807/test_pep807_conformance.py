@@ -84,7 +84,7 @@ def test_every_requirement_is_held_or_is_the_clients_alone() -> None:
 
 
 def test_the_clients_halves_are_held_where_it_says() -> None:
-    exchange = Path(__file__).parent.parent / "exchange" / "test_exchange.py"
+    exchange = Path(__file__).parent.parent / "exchange" / "test_exchange_pep807.py"
     tests = exchange.read_text()
     for name in CLIENTS.values():
         assert f"def {name}(" in tests
