@@ -30,8 +30,9 @@ for _ in range(3):
         client.close()
         os._exit(0)
     workers.append(worker)
+ended = [os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) for worker in workers]
 client.mint_for_user("42")
-sys.exit(max(os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) for worker in workers))
+sys.exit(max(ended))
 """
 
 
@@ -60,6 +61,11 @@ def test_a_client_from_before_a_fork_works_in_every_worker(service: Service, bef
         fork = [sys.executable, "-c", code, front.address, before]
         subprocess.run(fork, check=True, timeout=120)
         assert len(front.calls) == (4 if before == "made" else 5)
+        # The parent's first and last call, where it made two, came over one connection, which no
+        # worker has touched.
+        assert len(set(front.peers)) == 4
+        if before == "used":
+            assert front.peers[0] == front.peers[-1]
 
 
 def test_tasks_share_a_client(service: Service) -> None:

@@ -49,8 +49,8 @@ class Client:
     Verify's no is a value.
 
     Threads may share a client. The connection is opened by the first call, and each process has its
-    own: a client that was made, or used, before a server forks its workers works in all of them. A
-    call that is under way in another thread while a process forks is not known to the child.
+    own, so a client may be made before a server forks its workers. One that was used before works in
+    them too, unless GRPC_ENABLE_FORK_SUPPORT=0 takes that from gRPC.
     """
 
     def __init__(

@@ -29,6 +29,7 @@ class Front(grpc.GenericRpcHandler):
         healthy: bool | None = None,
     ) -> None:
         self.calls: list[tuple[str, dict[str, Any], bytes]] = []
+        self.peers: list[str] = []
         self.answers_to_lose = 0
         self._lock = threading.Lock()
         self._answer = answer
@@ -60,6 +61,7 @@ class Front(grpc.GenericRpcHandler):
         def behave(request: bytes, context: grpc.ServicerContext) -> bytes:
             with self._lock:
                 self.calls.append((method.rpartition("/")[2], headers, request))
+                self.peers.append(context.peer())
             return self._pass_on(method, headers, request, context)
 
         return grpc.unary_unary_rpc_method_handler(behave)
