@@ -9,32 +9,10 @@ from typing import Any
 import pytest
 from pymacaroons import Macaroon
 from support import AUDIENCE, Issuer, Service
+from support.examples import PROJECT, publisher, upload
 
 import mintage
-from mintage import Access, Project, Publisher
-
-PROJECT = Project("7", "SampleProject")
-
-
-def publisher(issuer: Issuer, **changed: Any) -> Publisher:
-    given: dict[str, Any] = {
-        "id": "11",
-        "issuer": issuer.url,
-        "identity": mintage.GitHub("octo", "1", "sampleproject", "release.yml"),
-        "projects": (PROJECT, Project("8", "other")),
-    }
-    return Publisher(**(given | changed))
-
-
-def upload(**changed: Any) -> Access:
-    given: dict[str, Any] = {
-        "project": PROJECT,
-        "publisher_ids": ("11",),
-        "version": "1.0",
-        "filename": "sampleproject-1.0.tar.gz",
-        "sha256": b"s" * 32,
-    }
-    return Access(**(given | changed))
+from mintage import Project
 
 
 def test_a_ci_job_gets_a_token_for_the_projects_it_wants(client: Any, issuer: Issuer) -> None:

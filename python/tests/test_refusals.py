@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from pymacaroons import Macaroon
 from support import AUDIENCE, Issuer, Service
+from support.examples import publisher, upload
 from support.service import free_port
-from test_client import publisher, upload
 
 import mintage
 from mintage import Reason

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from support import AUDIENCE, Front, Issuer, Service
-from test_client import publisher, upload
+from support.examples import publisher, upload
 
 import mintage
 import mintage.aio

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 from support import Front, Service
-from test_client import upload
+from support.examples import upload
 
 import mintage
 import mintage.aio
+from mintage import _transport
 
 # A server that makes its client and forks its workers afterwards, as `gunicorn --preload` does.
 FORKING = """
@@ -118,6 +119,12 @@ def test_what_reads_tokens_offline_does_not_import_grpc() -> None:
 def test_targets_that_gRPC_could_not_reach_are_a_mistake(targets: tuple[str, ...]) -> None:
     with pytest.raises(ValueError):
         mintage.Client(*targets)
+
+
+def test_several_addresses_are_one_target() -> None:
+    assert _transport.target(["10.0.0.1:1", "10.0.0.2:2"]) == "ipv4:10.0.0.1:1,10.0.0.2:2"
+    assert _transport.target(["[::1]:1", "[2001:db8::1]:2"]) == "ipv6:[::1]:1,[2001:db8::1]:2"
+    assert _transport.addresses(["ipv6:[::1]:1,[::2]:2"]) == ("[::1]:1", "[::2]:2")
 
 
 @pytest.mark.parametrize("form", ["{}", "dns:///{}", "ipv4:{}", "ipv4:{},127.0.0.1:1"])

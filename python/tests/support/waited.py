@@ -13,8 +13,8 @@ class Waited:
     """`mintage.aio.Client` with an event loop of its own, method for method as `mintage.Client`."""
 
     def __init__(self, *targets: str, **keywords: Any) -> None:
-        self._loop = asyncio.new_event_loop()
         self._client = mintage.aio.Client(*targets, **keywords)
+        self._loop = asyncio.new_event_loop()
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = getattr(self._client, name)
