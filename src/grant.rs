@@ -142,6 +142,8 @@ pub enum GrantRefused {
 pub struct Grant {
     scope: Vec<Caveat<'static>>,
     lifetime: Option<Duration>,
+    /// From the request on, no end is later than this.
+    latest: Option<Duration>,
     added: Vec<Caveat<'static>>,
     /// The feature in force.
     pub feature: Feature,
@@ -242,7 +244,8 @@ impl Grant {
         } else {
             listed(&publisher.projects, &wish.projects, max_embedded_projects, &mut scope)?
         };
-        Ok(Self::of(scope, wish, projects))
+        let latest = Some(MAX_PUBLISHER_LIFETIME);
+        Ok(Self { latest, ..Self::of(scope, wish, projects) })
     }
 
     /// A user's token: tag 3.
@@ -254,6 +257,7 @@ impl Grant {
         Self {
             scope,
             lifetime: wish.lifetime,
+            latest: None,
             added: wish.caveats,
             feature: wish.feature,
             projects,
@@ -264,20 +268,23 @@ impl Grant {
     /// what the request added.
     pub fn caveats(&self, seed: &Seed) -> Vec<Caveat<'static>> {
         let mut caveats = self.scope.clone();
-        caveats.extend(self.lifetime.map(|lifetime| interval(lifetime, seed.minted_at)));
+        let interval = |lifetime| interval(lifetime, self.latest, seed.minted_at);
+        caveats.extend(self.lifetime.map(interval));
         caveats.extend(finish(self.added.clone(), &seed.nonce_bits));
         caveats
     }
 }
 
-/// From a little before the request until its lifetime has passed in full: PEP
-/// 807 forbids an end less than 900 s from the request.
-fn interval(lifetime: Duration, minted_at: Timestamp) -> Caveat<'static> {
+/// From a little before the request until its lifetime has passed in full, in whole
+/// seconds: PEP 807 forbids an end less than 900 s from the request, and one more than
+/// 21,600 s from it.
+fn interval(lifetime: Duration, latest: Option<Duration>, minted_at: Timestamp) -> Caveat<'static> {
     let seconds = lifetime.as_secs() + u64::from(lifetime.subsec_nanos() > 0);
+    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+    let expires_at = minted_at.seconds_ceil().saturating_add(seconds);
+    let latest = latest.map_or(i64::MAX, |latest| minted_at.plus(latest).seconds());
     Caveat::Expiration {
-        expires_at: minted_at
-            .seconds_ceil()
-            .saturating_add(i64::try_from(seconds).unwrap_or(i64::MAX)),
+        expires_at: expires_at.min(latest),
         not_before: minted_at.minus(CLOCK_SLACK).seconds(),
     }
 }

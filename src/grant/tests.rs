@@ -171,6 +171,12 @@ fn a_token_lives_for_its_whole_lifetime_counted_from_the_next_second() {
         (1_000_000_000, 15 * MINUTE + half, "[0,1901,970]"),
         (1_000_000_001, 15 * MINUTE + half, "[0,1902,970]"),
         (1_000_000_000, 15 * MINUTE + Duration::from_nanos(1), "[0,1901,970]"),
+        // Nor does it live longer than it may.
+        (1_000_000_000, MAX_PUBLISHER_LIFETIME, "[0,22600,970]"),
+        (1_000_000_001, MAX_PUBLISHER_LIFETIME, "[0,22600,970]"),
+        (1_000_999_999, MAX_PUBLISHER_LIFETIME, "[0,22600,970]"),
+        (1_000_000_001, MAX_PUBLISHER_LIFETIME - half, "[0,22600,970]"),
+        (1_999_999_999, MAX_PUBLISHER_LIFETIME - half, "[0,23599,1969]"),
     ] {
         let wish = Wish { lifetime: Some(lifetime), ..Wish::default() };
         let grant = granted(&policy(), &publisher(&["a"]), wish).unwrap();
