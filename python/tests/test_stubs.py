@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -46,3 +47,29 @@ def test_the_stubs_hold_the_messages_of_proto(tmp_path: Path) -> None:
             for field in message.field:
                 field.ClearField("json_name")
         assert committed == file, f"run python/scripts/stubs.py: {file.name}"
+
+
+def test_the_oldest_that_is_tested_is_the_oldest_that_is_promised() -> None:
+    python = REPOSITORY / "python"
+    promised = dict(
+        re.findall(r'"([\w-]+)>=([\d.]+)[^"]*",', (python / "pyproject.toml").read_text())
+    )
+    tested = _pins(python / "tests" / "requirements-oldest.txt")
+    assert set(promised) == {"googleapis-common-protos", "grpcio", "protobuf"}
+    for name, version in promised.items():
+        assert tested[name] in (version, f"{version}.0"), name
+    # Stubs work with the versions they were made for and later ones.
+    made = _pins(python / "scripts" / "stubs-requirements.txt")
+    assert made["grpcio-tools"] == tested["grpcio"] and made["protobuf"] == tested["protobuf"]
+
+
+def test_both_sets_of_tests_are_pinned_alike() -> None:
+    own = _pins(REPOSITORY / "python" / "tests" / "requirements.txt")
+    interop = _pins(REPOSITORY / "tests" / "interop" / "requirements.txt")
+    assert {name: own[name] for name in own.keys() & interop.keys()} == {
+        name: interop[name] for name in own.keys() & interop.keys()
+    }
+
+
+def _pins(path: Path) -> dict[str, str]:
+    return dict(re.findall(r"^([\w-]+)==([\w.]+)", path.read_text(), re.MULTILINE))
