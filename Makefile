@@ -10,6 +10,8 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/installed.txt
+REQUIREMENTS := tests/interop/requirements.txt python/tests/requirements.txt \
+	python/tests/pep807/requirements.txt
 
 help: ## this table
 	@echo "Mintage"
@@ -29,6 +31,8 @@ test: tools $(INSTALLED) ## all tests, those with PyPI's own libraries too
 	MINTAGE_TEST_REQUIRE_REDIS=1 cargo test --locked
 	$(VENV)/bin/python tests/interop/make_vectors.py --check
 	$(VENV)/bin/python -m pytest tests/interop
+	cd python && ../$(VENV)/bin/python -m pytest tests
+	$(VENV)/bin/python python/tests/versions.py
 
 lint: tools $(INSTALLED) ## formatting, clippy, the contract, the dependencies
 	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 \
@@ -36,12 +40,15 @@ lint: tools $(INSTALLED) ## formatting, clippy, the contract, the dependencies
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	$(VENV)/bin/buf lint proto
+	cd python && ../$(VENV)/bin/python -m mypy --strict src
 	@scripts/deny
 
-bench: tools ## what the kernel and the service cost, beside their bare limits
+bench: tools $(INSTALLED) ## what kernel, service and client cost, beside their bare limits
 	@scripts/redis-server $(VENV)
 	@echo "Building the release (fat LTO); the first time takes five minutes, measuring two more ..."
 	cargo bench --locked --bench kernel --bench service
+	@cargo build --quiet --locked
+	$(VENV)/bin/python python/benches/cost.py
 
 vectors: $(INSTALLED) ## makes tests/vectors/ anew with PyPI's own libraries
 	$(VENV)/bin/python tests/interop/make_vectors.py
@@ -51,9 +58,9 @@ tools:
 	@command -v cargo >/dev/null || { echo "mintage: no Rust toolchain; see https://rustup.rs" >&2; exit 1; }
 	@scripts/need build-essential sh -c 'command -v cc'
 
-$(INSTALLED): tests/interop/requirements.txt
+$(INSTALLED): $(REQUIREMENTS)
 	@scripts/need python3-venv $(PYTHON) -c 'import ensurepip, venv'
 	@echo "Installing the Python side of the tests into $(VENV) ..."
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(patsubst %,--requirement %,$^)
 	@$(VENV)/bin/python -m pip freeze > $@
