@@ -49,6 +49,10 @@ class Issuer:
             "job_workflow_ref": f"{repository}/.github/workflows/release.yml@refs/heads/main",
             "workflow_ref": f"{repository}/.github/workflows/release.yml@refs/heads/main",
         } | claims
+        return self.sign(claims)
+
+    def sign(self, claims):
+        """A token of exactly these claims."""
         message = f"{_part({'alg': 'RS256', 'typ': 'JWT', 'kid': KID})}.{_part(claims)}"
         signature = self._key.sign(message.encode(), padding.PKCS1v15(), hashes.SHA256())
         return f"{message}.{_base64url(signature)}"
