@@ -1,0 +1,5 @@
+"""What the end-to-end tests stand on: real tools, real services, and a CI provider of their own.
+
+Nothing here imitates a part of this project. What is imitated is the world around it: a CI runner
+that hands out ID tokens, a certificate authority, a network that cuts connections.
+"""

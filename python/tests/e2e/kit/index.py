@@ -1,0 +1,70 @@
+"""The example index as a process, and a look into what it keeps."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
+
+from .certificates import Certificate
+from .places import INTEGRATIONS, PACKAGE
+from .processes import PATIENCE, Server, free_port
+
+sys.path.insert(0, str(INTEGRATIONS))
+from example_index.database import Database  # noqa: E402
+
+
+class ExampleIndex:
+    """`python -m example_index serve`, over HTTP or, with a certificate, HTTPS."""
+
+    def __init__(
+        self,
+        folder: Path,
+        mintage: str,
+        *,
+        certificate: Certificate | None = None,
+        host: str = "localhost",
+        port: int = 0,
+    ) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.port = port or free_port()
+        scheme = "https" if certificate else "http"
+        self.url = f"{scheme}://{host}:{self.port}" if not port else f"{scheme}://{host}"
+        self.upload_url = f"{self.url}/legacy/"
+        self.simple_url = f"{self.url}/simple/"
+        self.database = Database(folder / "index.sqlite")
+        tls = ["--certificate", certificate.certificate, "--key", certificate.key] if certificate else []
+        self._server = Server(
+            [*self.command, "--mintage", mintage, "serve", "--port", str(self.port), *tls],
+            folder / "index.log",
+            env=self.environment,
+        )
+        self._server.wait_until(self._is_up, "the example index is up")
+
+    @property
+    def command(self) -> list[str | Path]:
+        return [sys.executable, "-m", "example_index", "--data", self.folder]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return os.environ | {"PYTHONPATH": os.pathsep.join([str(INTEGRATIONS), str(PACKAGE)])}
+
+    def stop(self) -> None:
+        self._server.stop()
+
+    def log(self) -> str:
+        return self._server.log.read_text()
+
+    def uploads(self) -> dict[str, bytes]:
+        """What was uploaded, by file name; fails where bytes lie about that no upload has."""
+        with closing(sqlite3.connect(self.folder / "index.sqlite", timeout=PATIENCE)) as sql:
+            digests = dict(sql.execute("SELECT filename, sha256 FROM files"))
+        stored = {path.name: path.read_bytes() for path in (self.folder / "files").iterdir()}
+        assert set(stored) == set(digests.values())
+        return {filename: stored[digest] for filename, digest in digests.items()}
+
+    def _is_up(self) -> bool:
+        return "Uvicorn running" in self.log()
