@@ -217,7 +217,9 @@ def _http_error(request: Request, error: Exception) -> Response:
 
 
 def _defect(request: Request, error: Exception) -> Response:
-    return problem(500, "The index has failed; its operator finds more in its log.")
+    # Starlette raises the error once more after this, for the log, and uvicorn hangs up.
+    sentence = "The index has a defect here; its operators can see it in their log."
+    return problem(500, sentence, {"Connection": "close"})
 
 
 def _requester(request: Request) -> Requester:

@@ -7,6 +7,7 @@ needs a service that fails, it starts one for itself with `new_mintage` and `new
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,8 @@ def dist(tools: Tools) -> Callable[..., Path]:
             sdist(folder, project, version)
         pyproject = f'[project]\nname = "{project}"\nversion = "{version}"\nrequires-python = ">=3.8"\n'
         (root / "pyproject.toml").write_text(pyproject)
+        # Or else pdm makes a venv for the project, and talks about it.
+        (root / ".pdm-python").write_text(sys.executable)
         return folder
 
     return make

@@ -82,7 +82,7 @@ def test_pip_downloads_what_was_uploaded_byte_for_byte(
     scene = make_scene(index if scheme == "https" else plain_index)
     scene.project("Fetched.Back")
     files = scene.dist("Fetched.Back")
-    job = scene.start_github_job("octo/Fetched.Back").environment
+    job = scene.github_job("Fetched.Back").environment
     succeeded(Twine(scene.tools).publish(scene.index.upload_url, files, job))
     into = scene.tools.home / "fetched"
     succeeded([
@@ -99,7 +99,7 @@ def test_pip_downloads_what_was_uploaded_byte_for_byte(
 def test_the_first_publishing_of_a_pending_publisher_creates_the_project(scene: Scene) -> None:
     database = scene.index.database
     database.register_pending(
-        "To-Be", ALICE, scene.github.url, GitHub("octo", "1", "to-be", "release.yml")
+        "To-Be", ALICE, scene.github.url, GitHub("to-be", "1", "to-be", "release.yml")
     )
     files = scene.dist("To-Be")
     stranger = scene.github_job("to-be", repository_owner_id="2").environment

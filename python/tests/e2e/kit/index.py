@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from .certificates import Certificate
@@ -65,6 +66,19 @@ class ExampleIndex:
         stored = {path.name: path.read_bytes() for path in (self.folder / "files").iterdir()}
         assert set(stored) == set(digests.values())
         return {filename: stored[digest] for filename, digest in digests.items()}
+
+    @contextmanager
+    def broken(self) -> Iterator[None]:
+        """Meanwhile the index's own database is of no use to it."""
+        names = ("projects", "mislaid"), ("publishers", "mislaid_too")
+        self._rename(names)
+        yield
+        self._rename([(new, old) for old, new in names])
+
+    def _rename(self, names: Iterable[tuple[str, str]]) -> None:
+        with closing(sqlite3.connect(self.folder / "index.sqlite", timeout=PATIENCE)) as sql, sql:
+            for old, new in names:
+                sql.execute(f"ALTER TABLE {old} RENAME TO {new}")
 
     def _is_up(self) -> bool:
         return "Uvicorn running" in self.log()

@@ -24,7 +24,7 @@ def wheel(folder: Path, project: str, version: str = "1.0", text: str = "") -> P
     }
     files[f"{info}/RECORD"] = _record(files, f"{info}/RECORD")
     path = folder / f"{name}-{version}-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for filename, content in files.items():
             archive.writestr(zipfile.ZipInfo(filename, _EPOCH), content)
     return path

@@ -34,10 +34,10 @@ class Scene:
         return [Uv(self.tools), Twine(self.tools), Pdm(self.tools)]
 
     def project(self, name: str, *, environment: str = "") -> Project:
-        """A project of Alice's, which `octo/NAME` on GitHub publishes."""
+        """A project of Alice's, which `NAME/NAME` on GitHub publishes."""
         project = self.index.database.create_project(name, ALICE)
         self.index.database.register(
-            project, self.github.url, GitHub("octo", "1", name, "release.yml", environment)
+            project, self.github.url, GitHub(name, "1", name, "release.yml", environment)
         )
         return project
 
@@ -50,7 +50,7 @@ class Scene:
         return project
 
     def github_job(self, name: str, **claims: str) -> GitHubJob:
-        return self.start_github_job(f"octo/{name}", **claims)
+        return self.start_github_job(f"{name}/{name}", **claims)
 
     def gitlab_job(self, name: str, **claims: str) -> GitLabJob:
         return self.start_gitlab_job(f"group/{name}", **claims)

@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from .places import TOOLS
 from .processes import PATIENCE
@@ -66,11 +67,22 @@ class Tools:
             "PATH": "/usr/local/bin:/usr/bin:/bin",
             "HOME": str(self.home),
             "LANG": "C.UTF-8",
-            "COLUMNS": "200",
+            "COLUMNS": "4000",
             "NO_COLOR": "1",
             "PDM_CHECK_UPDATE": "0",
-            "VIRTUAL_ENV": str(TOOLS / "pdm"),
             "UV_NO_CONFIG": "1",
+            # Its three retries would take 10 s for each answer that says to try again.
+            "UV_HTTP_RETRIES": "1",
             "PIP_CONFIG_FILE": "/dev/null",
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         } | dict.fromkeys(trust, str(self._authority))
+
+
+def twines_hosts(installed: Path) -> list[str]:
+    """The hosts to which twine by itself uploads: those of PyPI and of TestPyPI."""
+    code = "from twine.utils import *; print(DEFAULT_REPOSITORY, TEST_REPOSITORY)"
+    python = installed / "twine" / "bin" / "python"
+    found = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True)
+    urls = [urlsplit(url) for url in found.stdout.split()]
+    assert all(url.path == "/legacy/" for url in urls), "twine has another upload path"
+    return [url.netloc for url in urls]

@@ -14,13 +14,16 @@ from .places import TRANSCRIPTS
 from .tools import Run
 
 _VOLATILE = [
-    (r"\x1b\[[0-9;]*m", ""),
+    (r"\x1b\[[0-9;?]*[A-Za-z]", ""),
     (r"https?://(localhost|127\.0\.0\.1):\d+", "https://index.example"),
     (r"pypi-[A-Za-z0-9_-]{20,}", "pypi-…"),
     (r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", "<ID token>"),
     (r"\(\d+(\.\d+)?[KM]?i?B\)", "(size)"),
     (r"\d\d\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d(Z| UTC)?", "<time>"),
-    (r"\d+(\.\d+)?m?s\b", "<time>"),
+    (r"\b\d+ s\b", "… s"),
+    (r'(publisher|project id) (\\?")\d+(\\?")', r"\1 \2…\3"),
+    (r"pdm-publish-\w+\.log", "pdm-publish-….log"),
+    (r"^.*━.*\n", ""),
     (r"[ \t]+$", ""),
 ]
 

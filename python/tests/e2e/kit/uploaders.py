@@ -1,6 +1,6 @@
 """How each tool publishes: with a CI job's identity, or with an upload token that it is given.
 
-Each call returns the commands that ran, the last of which is the upload. Tokens are given in the
+Each call returns the commands that ran, in order. Tokens are given in the
 environment, as a job would do it, so that no command line holds one.
 """
 
@@ -78,7 +78,7 @@ class Twine:
 
 
 class Pdm:
-    """pdm, and where it names a log the end of that: of refusals it prints only the status."""
+    """pdm, and what is in the log that it names: of a refusal it prints no more than the status."""
 
     name = "pdm"
 
@@ -97,4 +97,4 @@ class Pdm:
         named = re.search(r"See (\S+) for detailed debug log", run.output)
         if named is None:
             return [run]
-        return [self._tools.execute("grep", "termui", named[1]), run]
+        return [run, self._tools.execute("grep", '"detail"', named[1])]

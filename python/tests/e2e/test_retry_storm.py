@@ -1,0 +1,63 @@
+"""uv's mint is answered with a cut connection after Mintage has minted; its retry gets the token."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from kit.certificates import Certificate
+from kit.cutting import CuttingFront
+from kit.index import ExampleIndex
+from kit.scene import Scene
+from kit.uploaders import Uv
+
+MINT = "/_/oidc/mint-token"
+
+
+@pytest.fixture
+def front(plain_index: ExampleIndex, certificate: Certificate) -> Iterator[CuttingFront]:
+    front = CuttingFront(plain_index.port, certificate)
+    yield front
+    front.close()
+
+
+@pytest.mark.parametrize("cuts", [1, 3])
+def test_uv_gets_its_token_after_cut_connections(
+    make_scene: Callable[[ExampleIndex], Scene],
+    plain_index: ExampleIndex,
+    front: CuttingFront,
+    cuts: int,
+) -> None:
+    scene = make_scene(plain_index)
+    name = f"stormy-{cuts}"
+    scene.project(name)
+    files = scene.dist(name)
+    job = scene.github_job(name)
+    job.replay = True
+    front.cut(MINT, cuts)
+    uv = Uv(scene.tools)
+    [run] = uv.publish(f"{front.url}/legacy/", files, job.environment | {"UV_HTTP_RETRIES": "3"})
+    assert run.code == 0, run.output
+    assert scene.has(files)
+    minted = [(status, json.loads(body)["token"]) for path, status, body in front.answers if path == MINT]
+    assert len(minted) == cuts + 1
+    assert len(set(minted)) == 1 and minted[0][0] == 200
+
+
+def test_uv_gives_up_when_every_answer_is_cut_and_has_uploaded_nothing(
+    make_scene: Callable[[ExampleIndex], Scene], plain_index: ExampleIndex, front: CuttingFront
+) -> None:
+    """Here the next run, with the job's next ID token, succeeds: nothing stands in its way."""
+    scene = make_scene(plain_index)
+    scene.project("storm-without-end")
+    files = scene.dist("storm-without-end")
+    job = scene.github_job("storm-without-end").environment
+    before = plain_index.uploads()
+    front.cut(MINT, 100)
+    [run] = Uv(scene.tools).publish(f"{front.url}/legacy/", files, job)
+    assert run.code != 0 and plain_index.uploads() == before
+    front.cut(MINT, 0)
+    [run] = Uv(scene.tools).publish(f"{front.url}/legacy/", files, job)
+    assert run.code == 0 and scene.has(files)
