@@ -23,7 +23,7 @@ GITLAB = "https://gitlab.com"
 
 
 def main() -> None:
-    arguments = _parser().parse_args()
+    arguments = parser().parse_args()
     arguments.data.mkdir(parents=True, exist_ok=True)
     arguments.run(arguments, Database(arguments.data / "index.sqlite"))
 
@@ -65,6 +65,8 @@ def _publisher(arguments: argparse.Namespace, database: Database) -> None:
 
 
 def _identity(arguments: argparse.Namespace) -> GitHub | GitLab:
+    if arguments.github and not arguments.owner_id:
+        raise SystemExit("--owner-id is missing: names of owners change hands, numbers don't")
     owner, _, repository = (arguments.github or arguments.gitlab).rpartition("/")
     workflow, environment = arguments.workflow, arguments.environment
     if arguments.github:
@@ -92,11 +94,11 @@ def _sha256(path: Path) -> bytes:
     return hashlib.sha256(path.read_bytes()).digest()
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="example_index", description=__doc__)
-    parser.add_argument("--data", type=Path, default="index-data", help="folder for all it keeps")
-    parser.add_argument("--mintage", default="127.0.0.1:50051", help="address of the service")
-    commands = parser.add_subparsers(required=True)
+def parser() -> argparse.ArgumentParser:
+    whole = argparse.ArgumentParser(prog="python -m example_index", description=__doc__)
+    whole.add_argument("--data", type=Path, default="index-data", help="folder for all it keeps")
+    whole.add_argument("--mintage", default="127.0.0.1:50051", help="address of the service")
+    commands = whole.add_subparsers(required=True)
 
     serve = commands.add_parser("serve", help="serve the index")
     serve.add_argument("--host", default="127.0.0.1")
@@ -119,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     provider = publisher.add_mutually_exclusive_group(required=True)
     provider.add_argument("--github", metavar="OWNER/REPOSITORY")
     provider.add_argument("--gitlab", metavar="NAMESPACE/PROJECT")
-    publisher.add_argument("--owner-id", default="", help="GitHub's number of the owner")
+    publisher.add_argument("--owner-id", default="", help="GitHub's number of OWNER")
     publisher.add_argument("--workflow", required=True, help="release.yml, .gitlab-ci.yml")
     publisher.add_argument("--environment", default="")
     publisher.add_argument("--issuer", help="of a self-managed GitHub or GitLab")
@@ -132,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     token.add_argument("--single-use", action="store_true", help="for one upload")
     token.add_argument("--hours", type=float, default=1.0)
     token.set_defaults(run=_token)
-    return parser
+    return whole
 
 
 if __name__ == "__main__":

@@ -258,4 +258,4 @@ def _publisher_id(sql: sqlite3.Connection, issuer: str, identity: GitHub | GitLa
 
 def _identity(text: str) -> GitHub | GitLab:
     fields = json.loads(text)
-    return {"github": GitHub, "gitlab": GitLab}[fields.pop("kind")](**fields)
+    return GitHub(**fields) if fields.pop("kind") == "github" else GitLab(**fields)

@@ -49,9 +49,7 @@ class Distribution:
         """Raises Unacceptable."""
         if _field(form, ":action") != "file_upload":
             raise Unacceptable("Only uploads of files are served here.")
-        content = form.get("content")
-        if not isinstance(content, UploadFile):
-            raise Unacceptable("The upload has no file.")
+        content = _file(form)
         filename = content.filename or ""
         name, version = _parsed(filename)
         if canonicalize_name(_field(form, "name")) != name:
@@ -75,6 +73,13 @@ class Distribution:
             except BaseException:
                 os.unlink(target.name)
                 raise
+
+
+def _file(form: FormData) -> UploadFile:
+    values = form.getlist("content")
+    if len(values) != 1 or not isinstance(values[0], UploadFile):
+        raise Unacceptable("The upload has to have exactly one file.")
+    return values[0]
 
 
 def _field(form: FormData, name: str) -> str:

@@ -1,7 +1,7 @@
 """Fixtures for tests with the real uploading tools against real index servers.
 
 Whatever serves is started once and shared: a test takes a project name of its own. Where a test
-needs a service that fails, it starts one for itself with `new_mintage` and `new_index`.
+needs a service that fails, it starts one for itself with `start_mintage` and `start_index`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from install_tools import install
 from kit import places
 from kit.certificates import Authority, Certificate
 from kit.identities import GitHubJob, GitLabJob, Issuer
@@ -23,7 +24,6 @@ from kit.samples import sdist, wheel
 from kit.scene import Scene
 from kit.tools import Tools
 from mintage import Client
-from tools.install import install
 
 
 @pytest.fixture(scope="session")
@@ -173,8 +173,9 @@ def dist(tools: Tools) -> Callable[..., Path]:
         wheel(folder, project, version, text)
         if both:
             sdist(folder, project, version)
-        pyproject = f'[project]\nname = "{project}"\nversion = "{version}"\nrequires-python = ">=3.8"\n'
-        (root / "pyproject.toml").write_text(pyproject)
+        lines = ["[project]", f'name = "{project}"', f'version = "{version}"']
+        lines += ['requires-python = ">=3.8"', ""]
+        (root / "pyproject.toml").write_text("\n".join(lines))
         # Or else pdm makes a venv for the project, and talks about it.
         (root / ".pdm-python").write_text(sys.executable)
         return folder

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-import urllib.request
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 import mintage
 from kit.index import ExampleIndex
-from kit.mintage import Mintage
 from kit.scene import ALICE, Scene
 from kit.tools import Run
 from kit.uploaders import Pdm, Twine, Uv
@@ -27,7 +24,7 @@ def succeeded(runs: list[Run]) -> str:
 
 def masked(output: str) -> str:
     """The upload token that a tool told GitHub to hide in its logs."""
-    return re.findall(r"^::add-mask::(pypi-\S+)", output, re.MULTILINE)[-1]
+    return str(re.findall(r"^::add-mask::(pypi-\S+)", output, re.MULTILINE)[-1])
 
 
 def test_uv_publishes_from_github_over_https_then_burns_its_token(
@@ -37,7 +34,8 @@ def test_uv_publishes_from_github_over_https_then_burns_its_token(
     job = scene.github_job("from-github").environment
     output = succeeded(Uv(scene.tools).publish(scene.index.upload_url, files, job))
     assert scene.has(files)
-    verification = mintage_client.verify(masked(output), Access(project, scene.index.database.publisher_ids(project)))
+    access = Access(project, scene.index.database.publisher_ids(project))
+    verification = mintage_client.verify(masked(output), access)
     assert [denial.reason for denial in verification.denials] == [Reason.TOKEN_REVOKED]
 
 

@@ -54,7 +54,7 @@ class Refusals:
         with ThreadPoolExecutor(len(uploaders)) as threads:
             attempts = list(threads.map(attempt, uploaders))
         assert self.scene.index.uploads() == before
-        for uploader, runs in zip(uploaders, attempts):
+        for uploader, runs in zip(uploaders, attempts, strict=True):
             text = self.scene.transcript(runs)
             assert failed(runs), text
             assert sentences[uploader.name] in as_one_line(text)

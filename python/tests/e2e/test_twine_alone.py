@@ -41,7 +41,8 @@ def test_in_a_namespace_of_its_own_twine_publishes_unmodified(
 ) -> None:
     hosts = tmp_path / "hosts"
     hosts.write_text(" ".join(["127.0.0.1 localhost", *twines_hosts(installed_tools)]))
-    pytest_command = [sys.executable, "-m", "pytest", "-rA", "--basetemp", str(tmp_path / "inside")]
+    pytest_command = [sys.executable, "-m", "pytest", "-rA", "-p", "no:cacheprovider"]
+    pytest_command += ["--basetemp", str(tmp_path / "inside")]
     run = subprocess.run(
         [*way_in, sys.executable, HERE / "namespace" / "enter.py", hosts, *pytest_command,
          HERE / "namespace" / "inside.py"],

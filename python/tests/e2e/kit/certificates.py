@@ -10,7 +10,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 DAY = datetime.timedelta(days=1)
 
@@ -42,7 +42,7 @@ class Authority:
     def certificate(self, *hosts: str) -> Certificate:
         """A certificate for these names and addresses."""
         key = ec.generate_private_key(ec.SECP256R1())
-        server_auth = x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.SERVER_AUTH])
+        server_auth = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
         certificate = (
             self._builder(_name(hosts[0]), key)
             .add_extension(x509.SubjectAlternativeName([_host(host) for host in hosts]), False)

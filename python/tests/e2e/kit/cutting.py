@@ -10,6 +10,7 @@ import http.client
 import http.server
 import ssl
 import threading
+from email.message import Message
 
 from .certificates import Certificate
 
@@ -46,7 +47,7 @@ class CuttingFront:
         return True
 
     def _ask(
-        self, method: str, path: str, headers: http.client.HTTPMessage, body: bytes
+        self, method: str, path: str, headers: Message, body: bytes
     ) -> tuple[int, list[tuple[str, str]], bytes]:
         upstream = http.client.HTTPConnection("127.0.0.1", self._upstream_port, timeout=60)
         try:

@@ -5,17 +5,13 @@ from __future__ import annotations
 import http.server
 import json
 import secrets
-import sys
 import threading
 import time
 import uuid
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from .places import REPOSITORY
-
-sys.path.insert(0, str(REPOSITORY / "tests" / "interop"))
-from issuer import Issuer  # noqa: E402
+from issuer import Issuer
 
 __all__ = ["GitHubJob", "GitLabJob", "Issuer"]
 
@@ -58,7 +54,8 @@ class GitHubJob:
     def _handler(job) -> type[http.server.BaseHTTPRequestHandler]:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                authorized = self.headers["Authorization"].lower() == f"bearer {job._bearer}".lower()
+                scheme, _, bearer = self.headers.get("Authorization", "").partition(" ")
+                authorized = scheme.lower() == "bearer" and bearer == job._bearer
                 audience = parse_qs(urlsplit(self.path).query).get("audience", [""])[0]
                 body = json.dumps({"value": job.id_token(audience)} if authorized else {}).encode()
                 self.send_response(200 if authorized else 401)
@@ -77,15 +74,14 @@ class GitLabJob:
     """A job on GitLab CI/CD: the ID token is in a variable named after its audience."""
 
     def __init__(self, issuer: Issuer, project_path: str, audience: str, **claims: str) -> None:
-        self._issuer, self._path, self._audience, self._claims = (
-            issuer, project_path, audience, claims,
-        )
+        self._issuer, self._path = issuer, project_path
+        self._audience, self._claims = audience, claims
 
     @property
     def environment(self) -> dict[str, str]:
-        return {"GITLAB_CI": "true", f"{self._audience.upper()}_ID_TOKEN": self._id_token()}
+        return {"GITLAB_CI": "true", f"{self._audience.upper()}_ID_TOKEN": self.id_token()}
 
-    def _id_token(self) -> str:
+    def id_token(self) -> str:
         now = int(time.time())
         host = urlsplit(self._issuer.url).netloc
         claims: dict[str, Any] = {
@@ -107,4 +103,4 @@ class GitLabJob:
             "sha": SHA,
             "ci_config_ref_uri": f"{host}/{self._path}//.gitlab-ci.yml@refs/heads/main",
         }
-        return self._issuer.sign(claims | self._claims)
+        return str(self._issuer.sign(claims | self._claims))

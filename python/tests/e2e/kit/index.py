@@ -9,12 +9,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from example_index.database import Database
+
 from .certificates import Certificate
 from .places import INTEGRATIONS, PACKAGE
 from .processes import PATIENCE, Server, free_port
-
-sys.path.insert(0, str(INTEGRATIONS))
-from example_index.database import Database  # noqa: E402
 
 
 class ExampleIndex:
@@ -37,7 +36,9 @@ class ExampleIndex:
         self.upload_url = f"{self.url}/legacy/"
         self.simple_url = f"{self.url}/simple/"
         self.database = Database(folder / "index.sqlite")
-        tls = ["--certificate", certificate.certificate, "--key", certificate.key] if certificate else []
+        tls: list[str | Path] = []
+        if certificate:
+            tls = ["--certificate", certificate.certificate, "--key", certificate.key]
         self._server = Server(
             [*self.command, "--mintage", mintage, "serve", "--port", str(self.port), *tls],
             folder / "index.log",

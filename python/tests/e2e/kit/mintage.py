@@ -42,7 +42,7 @@ class Mintage:
 
     def start(self) -> None:
         """Starts it where it was, with the configuration and the keys that it had."""
-        command = [_binary(), "serve", "--config", self._config]
+        command: list[str | Path] = [_binary(), "serve", "--config", self._config]
         self._server = Server(command, self._log)
         self._server.wait_until(lambda: answers(self._admin_port, "/readyz"), "mintage is ready")
 
@@ -93,7 +93,7 @@ class Redis:
         self.start()
 
     def start(self) -> None:
-        command = [
+        command: list[str | Path] = [
             self._program, "--port", str(self._port), "--bind", "127.0.0.1",
             "--save", "", "--appendonly", "no", "--dir", self._folder,
             "--maxmemory-policy", "noeviction",

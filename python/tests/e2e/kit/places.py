@@ -5,6 +5,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[4]
 PACKAGE = REPOSITORY / "python" / "src"
+INTEROP = REPOSITORY / "tests" / "interop"
 INTEGRATIONS = REPOSITORY / "python" / "integrations"
 TRANSCRIPTS = REPOSITORY / "python" / "tests" / "e2e" / "transcripts"
 BINARY = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target")) / "debug" / "mintage"

@@ -35,7 +35,7 @@ def sdist(folder: Path, project: str, version: str = "1.0") -> Path:
     base = f"{_escaped(project)}-{version}"
     files = {
         f"{base}/PKG-INFO": _metadata(project, version),
-        f"{base}/pyproject.toml": f'[project]\nname = "{project}"\nversion = "{version}"\n'.encode(),
+        f"{base}/pyproject.toml": f'[project]\nname = "{project}"\n'.encode(),
     }
     tar_bytes = io.BytesIO()
     with tarfile.open(fileobj=tar_bytes, mode="w", format=tarfile.PAX_FORMAT) as archive:

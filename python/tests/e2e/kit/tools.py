@@ -53,7 +53,7 @@ class Tools:
             text=True,
             timeout=3 * PATIENCE,
             cwd=cwd or self.home,
-            env=self._environment | (env or {}),
+            env={**self._environment, **(env or {})},
         )
         if not apart:
             return Run(command, process.returncode, process.stdout)
@@ -75,7 +75,8 @@ class Tools:
             "UV_HTTP_RETRIES": "1",
             "PIP_CONFIG_FILE": "/dev/null",
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-        } | dict.fromkeys(trust, str(self._authority))
+            **dict.fromkeys(trust, str(self._authority)),
+        }
 
 
 def twines_hosts(installed: Path) -> list[str]:

@@ -20,6 +20,7 @@ from kit.mintage import Mintage
 from kit.scene import Scene
 from kit.tools import Run, twines_hosts
 
+
 @pytest.fixture(scope="session")
 def service(start_mintage: Callable[..., Mintage]) -> Mintage:
     """Without a retry window, so that the same ID token again is not taken for a retry."""

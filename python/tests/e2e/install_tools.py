@@ -1,6 +1,6 @@
-"""install.py FOLDER: puts each uploading tool, as PyPI has it, into a venv of its own in FOLDER.
+"""install_tools.py FOLDER: each uploading tool, as PyPI has it, in a venv of its own in FOLDER.
 
-A tool is what its requirements file beside this one pins. What is there already stays. The tests
+A tool is what its file in `tools/` pins. What is there already stays. The tests
 call it themselves; call it beforehand where they run without PyPI in reach.
 """
 
@@ -11,14 +11,14 @@ import sys
 import venv
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
+PINS = Path(__file__).resolve().parent / "tools"
 TOOLS = ("uv", "twine", "pdm", "pip")
 
 
 def install(folder: Path) -> None:
     """Raises SystemExit with a sentence where a tool can't be had."""
     for tool in TOOLS:
-        wanted = (HERE / f"{tool}.txt").read_text() + sys.version
+        wanted = (PINS / f"{tool}.txt").read_text() + sys.version
         done = folder / tool / "installed.txt"
         if done.is_file() and done.read_text() == wanted:
             continue
@@ -29,10 +29,11 @@ def install(folder: Path) -> None:
 
 def _install(tool: str, target: Path) -> None:
     venv.create(target, clear=True, with_pip=True)
-    pip = [target / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip = [str(target / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
+    pins = ["--no-deps", "--requirement", str(PINS / f"{tool}.txt")]
     try:
-        subprocess.run([*pip, "--no-deps", "--requirement", HERE / f"{tool}.txt"], check=True)
-        subprocess.run([target / "bin" / "python", "-m", "pip", "check"], check=True, stdout=2)
+        subprocess.run([*pip, "install", "--quiet", *pins], check=True)
+        subprocess.run([*pip, "check"], check=True, stdout=sys.stderr)
     except subprocess.CalledProcessError:
         raise SystemExit(
             f"mintage: {tool} could not be installed; see above. PyPI has to be in reach once:"
