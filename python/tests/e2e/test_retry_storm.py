@@ -34,11 +34,9 @@ def test_uv_gets_its_token_after_cut_connections(
     name = f"stormy-{cuts}"
     scene.project(name)
     files = scene.dist(name)
-    job = scene.github_job(name)
-    job.replay = True
+    job = scene.github_job(name).environment | {"UV_HTTP_RETRIES": "3"}
     front.cut(MINT, cuts)
-    uv = Uv(scene.tools)
-    [run] = uv.publish(f"{front.url}/legacy/", files, job.environment | {"UV_HTTP_RETRIES": "3"})
+    [run] = Uv(scene.tools).publish(f"{front.url}/legacy/", files, job)
     assert run.code == 0, run.output
     assert scene.has(files)
     answers = [(status, json.loads(body)) for path, status, body in front.answers if path == MINT]

@@ -70,6 +70,17 @@ def test_twine_publishes_with_a_token_of_mintage_exchange(
     assert scene.has(files)
 
 
+def test_pdm_takes_a_token_of_mintage_exchange_as_well(scene: Scene) -> None:
+    """What its users need where it would say nothing but that it got no token."""
+    scene.project("by-pdm-too")
+    files = scene.dist("by-pdm-too")
+    job = scene.github_job("by-pdm-too").environment
+    exchanged = Twine(scene.tools).exchange(scene.index.upload_url, files, job)
+    token = exchanged.stdout.strip()
+    succeeded(Pdm(scene.tools).upload(scene.index.upload_url, files, token))
+    assert scene.has(files)
+
+
 @pytest.mark.parametrize("scheme", ["https", "http"])
 def test_pip_downloads_what_was_uploaded_byte_for_byte(
     make_scene: Callable[[ExampleIndex], Scene],

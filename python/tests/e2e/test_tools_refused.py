@@ -266,6 +266,9 @@ def test_without_redis_nothing_is_uploaded_that_would_have_to_be_marked(
     with Client(service.address) as client:
         token = a_users_token(client, "forgetful", SINGLE_USE)
         unmarked = a_users_token(client, "forgetful")
+    before = scene.dist("forgetful", "0.9")
+    job = scene.github_job("forgetful").environment
+    assert not failed(scene.uploaders[0].publish(scene.index.upload_url, before, job))
     redis.stop()
 
     def publish(uploader: Uploader) -> list[Run]:
