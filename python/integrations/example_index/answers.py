@@ -57,6 +57,10 @@ def of_refusal(request: Request, error: Exception) -> Response:
     return error.answer
 
 
+def of_taken(request: Request, error: Exception) -> Response:
+    return problem(400, "This file already exists, and files never change; raise the version.")
+
+
 def of_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return problem(error.status_code, error.detail, error.headers)

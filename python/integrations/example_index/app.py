@@ -35,8 +35,6 @@ MAX_UPLOAD = 100 * 1024 * 1024
 MAX_FIELD = 4 * 1024 * 1024
 """Bytes of one field of an upload's form, a long description for instance."""
 
-_EXISTS = "This file already exists, and files never change; raise the version."
-
 
 class ExampleIndex:
     """The index's own routes, over a folder for its files and a database."""
@@ -58,6 +56,7 @@ class ExampleIndex:
             ],
             exception_handlers={
                 Refusal: answers.of_refusal,
+                Taken: answers.of_taken,
                 HTTPException: answers.of_http_error,
                 Exception: answers.of_defect,
             },
@@ -84,7 +83,7 @@ class ExampleIndex:
             raise Refusal(problem(403, "There is no such project; register a publisher for it."))
         # Before Verify, so that it costs nobody the use of a single-use token.
         if self._database.file(distribution.filename) is not None:
-            raise Refusal(problem(400, _EXISTS))
+            raise Taken
         return distribution, Access(
             project=project,
             publisher_ids=self._database.publisher_ids(project),
@@ -100,12 +99,14 @@ class ExampleIndex:
         if not _of_publisher(verification) and not self._of_maintainer(verification, access):
             raise Refusal(problem(403, "The token's user does not maintain this project."))
         assert access.project is not None
-        file = File(distribution.filename, distribution.sha256.hex())
-        distribution.save(self._files / file.sha256)
+        file = File(distribution.filename, distribution.sha256.hex(), uuid.uuid4().hex)
+        path = self._files / file.stored_as
         try:
+            distribution.save(path)
             self._database.add_file(access.project, file)
-        except Taken:
-            raise Refusal(problem(400, _EXISTS)) from None
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
 
     async def _verified(self, request: Request, token: str, access: Access) -> Verification:
         """Mintage's yes; its no is a Refusal."""
@@ -175,7 +176,7 @@ class ExampleIndex:
         file = self._database.file(request.path_params["filename"])
         if file is None:
             raise HTTPException(404)
-        return FileResponse(self._files / file.sha256, media_type="application/octet-stream")
+        return FileResponse(self._files / file.stored_as, media_type="application/octet-stream")
 
     def _project(self, request: Request) -> Project:
         project = self._database.project(request.path_params["name"])

@@ -39,7 +39,7 @@ CREATE TABLE IF NOT EXISTS pending (
     publisher_id INTEGER REFERENCES publishers, name TEXT, user TEXT NOT NULL,
     PRIMARY KEY (publisher_id, name));
 CREATE TABLE IF NOT EXISTS files (
-    filename TEXT PRIMARY KEY, sha256 TEXT NOT NULL,
+    filename TEXT PRIMARY KEY, sha256 TEXT NOT NULL, stored_as TEXT NOT NULL UNIQUE,
     project_id INTEGER NOT NULL REFERENCES projects);
 CREATE TABLE IF NOT EXISTS reports (
     id INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP,
@@ -53,10 +53,11 @@ class Taken(Exception):
 
 @dataclass(frozen=True)
 class File:
-    """An uploaded file. Its digest also says where its bytes lie."""
+    """An uploaded file. `stored_as` is what the index calls it on its disk."""
 
     filename: str
     sha256: str
+    stored_as: str
 
 
 @dataclass(frozen=True)
@@ -172,20 +173,23 @@ class Database:
         """Raises Taken, whatever the bytes: a file never changes."""
         with self._transaction() as sql:
             try:
-                row = (file.filename, file.sha256, project.id)
-                sql.execute("INSERT INTO files VALUES (?, ?, ?)", row)
+                row = (file.filename, file.sha256, file.stored_as, project.id)
+                sql.execute("INSERT INTO files VALUES (?, ?, ?, ?)", row)
             except sqlite3.IntegrityError as error:
                 raise Taken from error
 
     def file(self, filename: str) -> File | None:
         with self._transaction() as sql:
-            query = "SELECT filename, sha256 FROM files WHERE filename = ?"
+            query = "SELECT filename, sha256, stored_as FROM files WHERE filename = ?"
             row = sql.execute(query, (filename,)).fetchone()
             return File(*row) if row else None
 
     def files(self, project: Project) -> list[File]:
         with self._transaction() as sql:
-            query = "SELECT filename, sha256 FROM files WHERE project_id = ? ORDER BY filename"
+            query = (
+                "SELECT filename, sha256, stored_as FROM files WHERE project_id = ?"
+                " ORDER BY filename"
+            )
             return [File(*row) for row in sql.execute(query, (project.id,))]
 
     def report(self, mismatch: Mismatch) -> None:

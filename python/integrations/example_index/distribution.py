@@ -1,6 +1,7 @@
 """The file of an upload: what it has to be before anybody asks whether it may be uploaded.
 
-Its name never becomes a path: the bytes lie under their digest. It doesn't look inside the file.
+Its name never becomes a path: on the disk it has one of the index's own making. Nothing here looks
+inside the file.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ import hashlib
 import os
 import re
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -62,17 +62,12 @@ class Distribution:
         return cls(name, str(version), filename, sha256, content.file)
 
     def save(self, path: Path) -> None:
-        """Writes the file: all of it, or nothing."""
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as target:
-            try:
-                self.content.seek(0)
-                shutil.copyfileobj(self.content, target)
-                target.flush()
-                os.fsync(target.fileno())
-                os.replace(target.name, path)
-            except BaseException:
-                os.unlink(target.name)
-                raise
+        """Writes the file, and comes back once it is on the disk."""
+        self.content.seek(0)
+        with path.open("xb") as target:
+            shutil.copyfileobj(self.content, target)
+            target.flush()
+            os.fsync(target.fileno())
 
 
 def _file(form: FormData) -> UploadFile:

@@ -7,12 +7,15 @@ import json
 import re
 import shlex
 import subprocess
+import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from email.message import Message
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -161,6 +164,51 @@ def test_a_file_that_exists_costs_a_single_use_token_nothing(
     assert upload(plain_index, minted.token, first, "thrifty").status == 400
     assert upload(plain_index, minted.token, second, "thrifty").status == 200
     assert upload(plain_index, minted.token, second, "thrifty").status == 400
+
+
+def at_once(calls: Sequence[Callable[[], Answer]]) -> list[int]:
+    """The statuses, sorted, of calls that are made at the same moment."""
+    start = threading.Barrier(len(calls))
+
+    def call(one: Callable[[], Answer]) -> int:
+        start.wait()
+        return one().status
+
+    with ThreadPoolExecutor(len(calls)) as threads:
+        return sorted(threads.map(call, calls))
+
+
+def test_of_uploads_at_once_a_single_use_token_allows_one(
+    plain_index: ExampleIndex, mintage_client: Client, tmp_path: Path
+) -> None:
+    plain_index.database.create_project("raced", ALICE)
+    token = mintage_client.mint_for_user(
+        ALICE, features=(SINGLE_USE,), lifetime=timedelta(minutes=15)
+    ).token
+    calls = [
+        partial(
+            upload, plain_index, token, sdist(tmp_path, "raced", version), "raced",
+            extra={"version": version},
+        )
+        for version in (f"1.{number}" for number in range(8))
+    ]
+    assert at_once(calls) == [200] + [403] * 7
+    assert sum(name.startswith("raced-") for name in plain_index.uploads()) == 1
+
+
+def test_of_uploads_at_once_one_gets_the_name(
+    plain_index: ExampleIndex, alice: str, tmp_path: Path
+) -> None:
+    project = plain_index.database.create_project("contended", ALICE)
+    paths = []
+    for number in range(8):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        paths.append(wheel(folder, "contended", text=str(number)))
+    calls = [partial(upload, plain_index, alice, path, "contended") for path in paths]
+    assert at_once(calls) == [200] + [400] * 7
+    [served] = plain_index.database.files(project)
+    assert served.sha256 in map(sha256, paths)
 
 
 HOSTILE_NAMES = [

@@ -63,10 +63,10 @@ class ExampleIndex:
     def uploads(self) -> dict[str, bytes]:
         """What was uploaded, by file name; fails where bytes lie about that no upload has."""
         with closing(sqlite3.connect(self.folder / "index.sqlite", timeout=PATIENCE)) as sql:
-            digests = dict(sql.execute("SELECT filename, sha256 FROM files"))
+            names = dict(sql.execute("SELECT filename, stored_as FROM files"))
         stored = {path.name: path.read_bytes() for path in (self.folder / "files").iterdir()}
-        assert set(stored) == set(digests.values())
-        return {filename: stored[digest] for filename, digest in digests.items()}
+        assert set(stored) == set(names.values())
+        return {filename: stored[name] for filename, name in names.items()}
 
     @contextmanager
     def broken(self) -> Iterator[None]:
