@@ -8,13 +8,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import uvicorn
+from packaging.utils import InvalidName
 
 import mintage
 import mintage.asgi
 from mintage import MULTI_USE, SINGLE_USE, Caveat, Digests, GitHub, GitLab, ProjectNames, pep807
 
 from .app import UPLOAD_PATH, ExampleIndex
-from .database import Database
+from .database import Database, Taken
 from .publishing import Client
 from .server import Protocol
 
@@ -25,7 +26,14 @@ GITLAB = "https://gitlab.com"
 def main() -> None:
     arguments = parser().parse_args()
     arguments.data.mkdir(parents=True, exist_ok=True)
-    arguments.run(arguments, Database(arguments.data / "index.sqlite"))
+    try:
+        arguments.run(arguments, Database(arguments.data / "index.sqlite"))
+    except Taken:
+        raise SystemExit("There is a project of this name already.") from None
+    except InvalidName:
+        raise SystemExit("That is no name for a project.") from None
+    except mintage.Error as error:
+        raise SystemExit(f"Mintage: {error}") from None
 
 
 def _serve(arguments: argparse.Namespace, database: Database) -> None:

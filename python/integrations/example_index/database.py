@@ -94,7 +94,7 @@ class Database:
             return _project(sql, name)
 
     def create_project(self, name: str, user: str) -> Project:
-        """A new project and its first maintainer. Raises Taken."""
+        """A new project and its first maintainer. Raises Taken, and packaging's InvalidName."""
         with self._transaction() as sql:
             return _create_project(sql, name, user)
 
@@ -112,7 +112,9 @@ class Database:
     def register_pending(
         self, name: str, user: str, issuer: str, identity: GitHub | GitLab
     ) -> None:
-        """This publisher may create the project, which will be the user's. Raises Taken."""
+        """This publisher may create the project, which will be the user's. Raises Taken, and
+        packaging's InvalidName."""
+        canonicalize_name(name, validate=True)
         with self._transaction() as sql:
             if _project(sql, name) is not None:
                 raise Taken

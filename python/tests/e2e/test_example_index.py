@@ -459,6 +459,29 @@ def test_the_commands_register_what_they_are_told(
     assert upload(plain_index, token, only, "commanded").status == 200
 
 
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (("project", "Mistaken", "--user", MALLORY), "There is a project of this name already."),
+        (("project", "../mistaken", "--user", ALICE), "That is no name for a project."),
+        (("publisher", "-", "--user", ALICE, "--gitlab", "g/p", "--workflow", "ci.yml"),
+         "That is no name for a project."),
+        (("publisher", "m", "--user", ALICE, "--github", "o/r", "--workflow", "r.yml"),
+         "--owner-id is missing"),
+    ],
+)
+def test_a_commands_mistake_is_told_in_a_sentence(
+    plain_index: ExampleIndex, arguments: tuple[str, ...], sentence: str
+) -> None:
+    if plain_index.database.project("mistaken") is None:
+        plain_index.database.create_project("mistaken", ALICE)
+    made = subprocess.run(
+        [*plain_index.command, *arguments],
+        env=plain_index.environment, capture_output=True, text=True,
+    )
+    assert made.returncode == 1 and made.stderr.startswith(sentence)
+
+
 def test_the_readmes_commands_are_commands() -> None:
     readme = (INTEGRATIONS / "example_index" / "README.md").read_text()
     blocks = re.findall(r"^```sh\n(.*?)^```", readme, re.DOTALL | re.MULTILINE)
