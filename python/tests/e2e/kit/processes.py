@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import signal
 import socket
 import subprocess
@@ -12,6 +13,9 @@ from pathlib import Path
 
 PATIENCE = 60.0
 """Seconds that a test waits for what should take a moment: build servers stall."""
+
+SECRET = re.compile(r"pypi-Ag[A-Za-z0-9_-]{20}|eyJ[A-Za-z0-9_-]{20}")
+"""The beginning of an upload token or an ID token, which no log may hold."""
 
 
 def free_port() -> int:
@@ -79,3 +83,5 @@ class Server:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        told = SECRET.findall(self.log.read_text(errors="replace"))
+        assert not told, f"{self.log} holds {len(told)} tokens"

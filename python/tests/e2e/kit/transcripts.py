@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 from .places import TRANSCRIPTS
+from .processes import SECRET
 from .tools import Run
 
 _VOLATILE = [
@@ -43,6 +44,7 @@ def hold(name: str, *transcripts: str) -> None:
     """Fails where these are not what `transcripts/NAME.txt` holds."""
     path = TRANSCRIPTS / f"{name}.txt"
     text = "\n".join(transcripts)
+    assert not SECRET.search(text)
     if os.environ.get("MINTAGE_TEST_REGENERATE"):
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
