@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 from collections.abc import Callable, Iterator
 
@@ -10,6 +11,7 @@ import pytest
 from kit.certificates import Certificate
 from kit.cutting import CuttingFront
 from kit.index import ExampleIndex
+from kit.mintage import AUDIENCE
 from kit.scene import Scene
 from kit.uploaders import Uv
 
@@ -59,3 +61,31 @@ def test_uv_gives_up_when_every_answer_is_cut_and_has_uploaded_nothing(
     front.cut(MINT, 0)
     [run] = Uv(scene.tools).publish(f"{front.url}/legacy/", files, job)
     assert run.code == 0 and scene.has(files)
+
+
+def mint(index: ExampleIndex, id_token: str, source: str) -> tuple[int, dict[str, object]]:
+    """mint-token as a client at this loopback address calls it."""
+    connection = http.client.HTTPConnection(
+        "127.0.0.1", index.port, timeout=60, source_address=(source, 0)
+    )
+    try:
+        connection.request("POST", MINT, json.dumps({"token": id_token}))
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        connection.close()
+
+
+def test_a_thief_elsewhere_is_not_taken_for_a_retry(
+    make_scene: Callable[[ExampleIndex], Scene], plain_index: ExampleIndex
+) -> None:
+    scene = make_scene(plain_index)
+    scene.project("stolen-from")
+    id_token = scene.github_job("stolen-from").id_token(AUDIENCE)
+    status, first = mint(plain_index, id_token, "127.0.0.1")
+    assert status == 200
+    status, stolen = mint(plain_index, id_token, "127.0.0.2")
+    assert status == 422 and "token" not in stolen
+    assert "used before" in str(stolen["detail"])
+    status, again = mint(plain_index, id_token, "127.0.0.1")
+    assert (status, again["token"]) == (200, first["token"])
