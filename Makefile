@@ -10,8 +10,9 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/installed.txt
-REQUIREMENTS := tests/interop/requirements.txt python/tests/requirements.txt \
-	python/tests/pep807/requirements.txt
+REQUIREMENTS := tests/interop/requirements.txt \
+	$(addprefix python/tests/,requirements.txt pep807/requirements.txt e2e/requirements.txt) \
+	$(addprefix python/integrations/,example_index/requirements.txt warehouse/requirements.txt)
 
 help: ## this table
 	@echo "Mintage"
@@ -31,7 +32,9 @@ test: tools $(INSTALLED) ## all tests, those with PyPI's own libraries too
 	MINTAGE_TEST_REQUIRE_REDIS=1 cargo test --locked
 	$(VENV)/bin/python tests/interop/make_vectors.py --check
 	$(VENV)/bin/python -m pytest tests/interop
+	$(VENV)/bin/python python/tests/e2e/install_tools.py $(VENV)/tools
 	cd python && ../$(VENV)/bin/python -m pytest tests
+	$(VENV)/bin/python -m pytest python/integrations/warehouse/tests
 	$(VENV)/bin/python python/tests/versions.py
 
 lint: tools $(INSTALLED) ## formatting, clippy, the contract, the dependencies
@@ -41,6 +44,12 @@ lint: tools $(INSTALLED) ## formatting, clippy, the contract, the dependencies
 	cargo clippy --locked --all-targets -- -D warnings
 	$(VENV)/bin/buf lint proto
 	cd python && ../$(VENV)/bin/python -m mypy --strict src
+	$(VENV)/bin/python -m mypy --config-file python/tests/e2e/mypy.ini python/tests/e2e \
+		python/integrations/example_index
+	cd python/integrations/pypiserver && ../../../$(VENV)/bin/python -m mypy mintage_pypiserver.py
+	cd python/integrations/devpi && ../../../$(VENV)/bin/python -m mypy src
+	cd python/integrations/warehouse && MYPYPATH=../../src ../../../$(VENV)/bin/python -m mypy \
+		--strict -p mintage_warehouse
 	@scripts/deny
 
 bench: tools $(INSTALLED) ## what kernel, service and client cost, beside their bare limits
