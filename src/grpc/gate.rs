@@ -36,7 +36,7 @@ use tonic::{Code, Status, body::Body};
 use tower::Service;
 
 use super::{
-    pace::{Pace, Turn, Waiting},
+    pace::{Pace, Turn, UnderWay, Waiting},
     status,
 };
 
@@ -126,20 +126,30 @@ impl<S> Gate<S> {
             Some("grpc.health.v1.Health") => (&self.health, HeldUntil::Read),
             _ => (&self.others, HeldUntil::Read),
         };
-        let waiting = match held_until {
-            HeldUntil::Answered => Some(self.turn.admit(now)?),
-            HeldUntil::Read => None,
+        let (waiting, under_way) = match held_until {
+            HeldUntil::Answered => {
+                self.turn.admit(now).map(|(one, other)| (Some(one), Some(other)))?
+            }
+            HeldUntil::Read => (None, None),
         };
         let permit = Arc::clone(places).try_acquire_owned().ok()?;
-        Some((Place { permit, waiting }, held_until))
+        Some((Place { waiting, held: Held { permit, under_way } }, held_until))
     }
 }
 
-/// What a call holds: one of the process's places, and, of the contract's, one in front
-/// of its core until it begins.
+/// What a call is given: of the contract's, a place in front of its core until it begins;
+/// and what it holds until it ends.
 struct Place {
-    permit: OwnedSemaphorePermit,
     waiting: Option<Waiting>,
+    held: Held,
+}
+
+/// One of the process's places, and, of the contract's, one of the core's.
+struct Held {
+    #[expect(dead_code, reason = "it is there to be dropped")]
+    permit: OwnedSemaphorePermit,
+    #[expect(dead_code, reason = "it is there to be dropped")]
+    under_way: Option<UnderWay>,
 }
 
 /// When a call's place is free again.
@@ -171,7 +181,7 @@ where
             self.turn.refused(now);
             return Box::pin(future::ready(Ok(self.refusal())));
         };
-        let Place { permit, waiting } = place;
+        let Place { waiting, held } = place;
         let timeout = asked_timeout(request.headers())
             .map_or(self.request_timeout, |asked| asked.min(self.request_timeout));
         // Begun when it is this call's turn: it is only counted when it comes in.
@@ -192,7 +202,7 @@ where
             };
             Ok(match held_until {
                 HeldUntil::Answered => response,
-                HeldUntil::Read => response.map(|body| Body::new(InPieces::new(body, permit))),
+                HeldUntil::Read => response.map(|body| Body::new(InPieces::new(body, held))),
             })
         })
     }
@@ -239,15 +249,15 @@ fn in_form(response: Response<Body>) -> Response<Body> {
 struct InPieces {
     body: Body,
     rest: Bytes,
-    _place: OwnedSemaphorePermit,
+    _held: Held,
 }
 
 /// A peer that reads nothing has so much of an answer kept for it.
 const PIECE_BYTES: usize = 1024;
 
 impl InPieces {
-    fn new(body: Body, place: OwnedSemaphorePermit) -> Self {
-        Self { body, rest: Bytes::new(), _place: place }
+    fn new(body: Body, held: Held) -> Self {
+        Self { body, rest: Bytes::new(), _held: held }
     }
 
     fn piece(&mut self) -> Frame<Bytes> {

@@ -30,7 +30,10 @@ const BUSY: Duration = Duration::from_millis(80);
 /// refused. It does them in 3 to 10 ms: longer than that nobody waits in front of it.
 const MOST_WAITING: usize = 256;
 
-/// As many may come at once at another time.
+/// Calls that have not ended there, whatever they wait for; one more is refused.
+const MOST_UNDER_WAY: usize = 512;
+
+/// As many may wait for their core at another time.
 const MOST_AT_ONCE: usize = 1_024;
 
 /// A core that waited for so long had nothing to do; waiting for less, it only looked
@@ -55,7 +58,7 @@ const LONGEST: Duration = Duration::from_secs(1);
 /// now later, so that connections don't all look at once.
 const LOOK_AGAIN: [u64; 8] = [2, 7, 4, 9, 3, 8, 5, 6];
 
-/// A core has room where it was idle for a tenth of so long…
+/// A core has room where it was idle for a twentieth of so long…
 const WINDOW: Duration = Duration::from_millis(50);
 
 /// …and then so many connections are read again before it is their time.
@@ -74,6 +77,8 @@ struct State {
     began: Instant,
     /// Calls that were taken in and have not begun.
     waiting: AtomicUsize,
+    /// Those that have not ended.
+    under_way: AtomicUsize,
     /// When all refusals so far are paid for.
     paid: Moment,
     /// When the last of the connections that are left unread is to be read again.
@@ -103,6 +108,7 @@ impl Pace {
         Self(Arc::new(State {
             began: now,
             waiting: AtomicUsize::new(0),
+            under_way: AtomicUsize::new(0),
             paid: Moment::default(),
             last: Moment::default(),
             parked: Moment::default(),
@@ -149,7 +155,7 @@ impl Pace {
 
     /// Whether the core has had room of late.
     fn has_room(&self, now: Duration) -> bool {
-        self.window(now).before.get() >= WINDOW / 10
+        self.window(now).before.get() >= WINDOW / 20
     }
 
     /// Whether the core is behind by more refusals than it can afford.
@@ -220,6 +226,10 @@ struct TurnState {
 #[derive(Debug)]
 pub(super) struct Waiting(Pace);
 
+/// A call's place among all of its core's, until it ends.
+#[derive(Debug)]
+pub(super) struct UnderWay(Pace);
+
 /// A connection that is left unread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Unread {
@@ -228,10 +238,11 @@ pub(super) struct Unread {
 
 impl Turn {
     /// Takes a call in. None: it is to be refused.
-    pub(super) fn admit(&self, now: Instant) -> Option<Waiting> {
+    pub(super) fn admit(&self, now: Instant) -> Option<(Waiting, UnderWay)> {
         let pace = &self.pace;
         let waiting = pace.0.waiting.load(Ordering::Relaxed);
-        if waiting >= MOST_WAITING {
+        let under_way = pace.0.under_way.load(Ordering::Relaxed);
+        if waiting >= MOST_WAITING || under_way >= MOST_UNDER_WAY {
             let overloaded = pace.is_overloaded(pace.since_began(now));
             if overloaded || waiting >= MOST_AT_ONCE {
                 return None;
@@ -241,7 +252,8 @@ impl Turn {
             return None;
         }
         pace.0.waiting.store(waiting + 1, Ordering::Relaxed);
-        Some(Waiting(pace.clone()))
+        pace.0.under_way.store(under_way + 1, Ordering::Relaxed);
+        Some((Waiting(pace.clone()), UnderWay(pace.clone())))
     }
 
     /// A call was refused. One that had waited unread is no reason to leave its connection
@@ -299,6 +311,12 @@ impl Drop for Waiting {
     }
 }
 
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// A duration in whole microseconds.
 #[derive(Debug, Default)]
 struct Moment(AtomicU64);
@@ -327,7 +345,7 @@ mod tests {
     }
 
     /// Takes in so many calls, which begin when this is dropped.
-    fn taken(turn: &Turn, calls: usize, now: Instant) -> Vec<Waiting> {
+    fn taken(turn: &Turn, calls: usize, now: Instant) -> Vec<(Waiting, UnderWay)> {
         let taken: Vec<_> = (0..calls).map_while(|_| turn.admit(now)).collect();
         assert_eq!(taken.len(), calls);
         taken
@@ -363,11 +381,28 @@ mod tests {
     }
 
     #[test]
-    fn an_overload_is_over_once_the_core_was_idle_for_a_tenth_of_a_window() {
+    fn in_an_overload_calls_that_have_begun_count_until_they_end() {
+        let (pace, now) = overloaded();
+        let turn = pace.turn();
+        let begun = |calls| taken(&turn, calls, now).into_iter().map(|(_, under_way)| under_way);
+        let mut under_way: Vec<_> = begun(MOST_WAITING).collect();
+        under_way.extend(begun(MOST_UNDER_WAY - MOST_WAITING));
+        assert!(turn.admit(now).is_none());
+        under_way.pop();
+        assert!(turn.admit(now).is_some(), "one has ended");
+
+        let calm = Pace::new(now).turn();
+        let _under_way: Vec<_> =
+            (0..2 * MOST_UNDER_WAY).map(|_| calm.admit(now).unwrap().1).collect();
+        assert!(calm.admit(now).is_some(), "at another time they may be more");
+    }
+
+    #[test]
+    fn an_overload_is_over_once_the_core_was_idle_for_a_twentieth_of_a_window() {
         let window = |number: u32| WINDOW * number;
         for (what, span, at_once, over) in [
-            ("long enough", WINDOW / 10, false, true),
-            ("not long enough", WINDOW / 10 - MILLISECOND, false, false),
+            ("long enough", WINDOW / 20, false, true),
+            ("not long enough", WINDOW / 20 - MILLISECOND, false, false),
             ("for long", WINDOW * 20, true, true),
         ] {
             let start = Instant::now();
