@@ -22,6 +22,9 @@ pub(crate) struct Load {
     turn: usize,
 }
 
+/// What a service may take to see that it is no burst that comes.
+const SETTLING: Duration = Duration::from_millis(300);
+
 /// What came of a load.
 pub(crate) struct Figures {
     span: Duration,
@@ -29,6 +32,8 @@ pub(crate) struct Figures {
     unsent: usize,
     /// How long each took that was answered, and each that was refused.
     answered: Vec<Duration>,
+    /// The same of those that were due after [`SETTLING`].
+    settled: Vec<Duration>,
     refused: Vec<Duration>,
     /// What the server used meanwhile.
     pub(crate) cpu: Duration,
@@ -71,7 +76,7 @@ impl Load {
                 connection.read(&mut ended);
             }
             let now = Instant::now();
-            ended.drain(..).for_each(|call| figures.take(call, now, began + span));
+            ended.drain(..).for_each(|call| figures.take(call, now, began));
         }
     }
 
@@ -95,18 +100,25 @@ impl Load {
 
 impl Figures {
     pub(crate) const HEADING: &str = "                        answered/s  refused/s   unsent/s   \
-                                      µs: p50      p99  refused p99   cpu  µs/call";
+                                      µs: p50      p99  settled  refused p99   cpu  µs/call";
 
     fn none(span: Duration) -> Self {
-        let (answered, refused) = (Vec::new(), Vec::new());
-        Self { span, unsent: 0, answered, refused, cpu: Duration::ZERO }
+        let [answered, settled, refused] = [const { Vec::new() }; 3];
+        Self { span, unsent: 0, answered, settled, refused, cpu: Duration::ZERO }
     }
 
-    fn take(&mut self, call: Ended, now: Instant, end: Instant) {
+    fn take(&mut self, call: Ended, now: Instant, began: Instant) {
         // What ends after the end was answered at leisure.
-        if now < end {
-            let took = now - call.due;
-            if call.answered { self.answered.push(took) } else { self.refused.push(took) }
+        if now >= began + self.span {
+            return;
+        }
+        let took = now - call.due;
+        if !call.answered {
+            return self.refused.push(took);
+        }
+        self.answered.push(took);
+        if call.due >= began + SETTLING {
+            self.settled.push(took);
         }
     }
 
@@ -124,10 +136,11 @@ impl Figures {
         let busy = self.cpu.as_secs_f64() / self.span.as_secs_f64();
         let [p50, p99] = [0.5, 0.99].map(|part| percentile(&mut self.answered, part));
         format!(
-            "{name:<22} {:>11.0} {:>10.0} {:>10.0} {p50:>9} {p99:>8} {:>12} {:>4.0} % {:>7.1}",
+            "{name:<22} {:>11.0} {:>10.0} {:>10.0} {p50:>9} {p99:>8} {:>8} {:>12} {:>4.0} % {:>7.1}",
             self.goodput(),
             self.per_second(self.refused.len()),
             self.per_second(self.unsent),
+            percentile(&mut self.settled, 0.99),
             percentile(&mut self.refused, 0.99),
             100.0 * busy,
             self.cpu.as_secs_f64() * 1e6 / all.max(1) as f64,
