@@ -4,9 +4,10 @@
 //! One runtime of one thread for each core, each with its own listening socket on
 //! the same port: a request is served on the core that its connection came in on,
 //! which costs half of what one shared runtime does. Beside them one more thread
-//! steers: the admin port, the keyring's folder, the store's health, the end.
+//! steers: the admin port, the keyring's folder, the certificates, the store's health, the end.
 
 mod admin;
+mod certificates;
 mod keys;
 mod parts;
 mod readiness;
@@ -41,6 +42,7 @@ use crate::{
     service::Service,
 };
 
+use certificates::Certificates;
 use keys::{KeyFolder, Look};
 pub use parts::{SystemClock, SystemRandomness};
 use readiness::{Probed, Readiness, Turn};
@@ -61,6 +63,9 @@ pub enum StartFailed {
     /// Issuers whose certificates or URLs can't be used.
     #[error("{0}")]
     Issuers(String),
+    /// Certificates that the TLS library can't use.
+    #[error("server.tls: {0}")]
+    Tls(String),
     /// The system has no thread, no runtime or no signal handler left to give.
     #[error("the system does not let the service start: {0}")]
     System(#[from] io::Error),
@@ -139,6 +144,7 @@ impl Server {
         let shared = store::store(&config.store, clock.now());
         let store = Arc::clone(&shared.store);
         let service = Arc::new(parts::service(config, keyring, shared, world)?);
+        let certificates = config.tls.clone().map(Certificates::new).transpose()?;
         let listeners =
             transport::listen(config.listen, config.server.threads).map_err(|error| {
                 StartFailed::Listen { key: "listen", address: config.listen, error }
@@ -161,13 +167,15 @@ impl Server {
             let (gate, pace) = (gate.clone(), Pace::new(Instant::now()));
             let runtime = runtime_of(&pace)?;
             let (places, phases) = (Arc::clone(&places), phases.clone());
+            let tls = certificates.as_ref().map(Certificates::tls);
             threads.push(named(format!("mintage-{at}"), move || {
                 runtime.block_on(async move {
                     match tokio::net::TcpListener::from_std(listener) {
                         Ok(listener) => {
                             let bounds = connection_bounds;
                             let service = |turn| gate.of(turn);
-                            transport::serve(listener, service, bounds, places, pace, phases).await;
+                            transport::serve(listener, service, bounds, places, pace, tls, phases)
+                                .await;
                         }
                         Err(error) => tracing::error!(%error, "a listener could not be used"),
                     }
@@ -184,15 +192,16 @@ impl Server {
             refusals: gate.refusals(),
             grace: config.server.shutdown_grace,
         };
+        let tls = certificates.is_some();
         let (first_probe, first_probed) = blocking::channel();
         let runtime = Builder::new_current_thread().enable_all().build()?;
         threads.push(named("mintage-steer".to_owned(), move || {
-            steering.run(&runtime, admin, first_probe, stopped);
+            steering.run(&runtime, admin, certificates, first_probe, stopped);
         })?);
         // Nothing is ever sent: it is heard that the other end was dropped.
         let _ = first_probed.recv();
         let (grpc, admin) = addresses;
-        tracing::info!(%grpc, admin = admin.map(tracing::field::display), "listening");
+        tracing::info!(%grpc, admin = admin.map(tracing::field::display), tls, "listening");
         Ok(Self { grpc, admin, stop, threads })
     }
 
@@ -263,12 +272,16 @@ impl Steering {
         self,
         runtime: &Runtime,
         admin: Option<std::net::TcpListener>,
+        certificates: Option<Certificates>,
         first_probe: blocking::Sender<()>,
         mut stopped: mpsc::Receiver<()>,
     ) {
         runtime.block_on(async {
             if let Some(listener) = admin {
                 tokio::spawn(admin::serve(listener, self.phase.clone()));
+            }
+            if let Some(certificates) = certificates {
+                tokio::spawn(certificates.watch());
             }
             tokio::select! {
                 _ = stopped.recv() => {}

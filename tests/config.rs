@@ -5,6 +5,8 @@
 
 #[path = "config/redis.rs"]
 mod redis;
+#[path = "config/tls.rs"]
+mod tls;
 
 use std::{fs, path::Path, time::Duration};
 
@@ -88,6 +90,20 @@ max_in_flight = 8
 threads = 3
 shutdown_grace = "5s"
 "#;
+
+/// A certificate and its key, in PEM.
+struct Identity {
+    certificate: String,
+    key: String,
+}
+
+impl Identity {
+    fn new() -> Self {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::default().self_signed(&key).unwrap().pem();
+        Self { certificate, key: key.serialize_pem() }
+    }
+}
 
 fn read(text: &str, variables: &[(&str, &str)]) -> Result<Config, Mistakes> {
     let variables = variables.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));

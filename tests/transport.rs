@@ -15,6 +15,7 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 use http::{Request, Response};
 use mintage::grpc::{
     pace::Pace,
+    tls::Tls,
     transport::{self, ConnectionBounds, Phase},
 };
 use support::{
@@ -22,9 +23,11 @@ use support::{
         PREFACE, Peer, call, client, code, frame, head, headers, kind, literal, open_headers,
         settings, status_of,
     },
+    tls::{Authority, Dialer},
     until,
 };
 use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     sync::{Notify, Semaphore, watch},
     time::Instant,
 };
@@ -62,6 +65,11 @@ impl Loop {
 
     /// The same, with so many loops that share the port and the places.
     fn start_on(cores: usize, bounds: ConnectionBounds) -> Self {
+        Self::start_with(cores, bounds, None)
+    }
+
+    /// The same, behind TLS.
+    fn start_with(cores: usize, bounds: ConnectionBounds, tls: Option<&Tls>) -> Self {
         let listeners = transport::listen("127.0.0.1:0".parse().unwrap(), cores).unwrap();
         let address = listeners[0].local_addr().unwrap();
         let (phase, phases) = watch::channel(Phase::Serving);
@@ -69,7 +77,7 @@ impl Loop {
         let (go_on, held) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
         for listener in listeners {
             let service = service(Arc::clone(&go_on), Arc::clone(&held));
-            let (places, phases) = (Arc::clone(&places), phases.clone());
+            let (places, phases, tls) = (Arc::clone(&places), phases.clone(), tls.cloned());
             std::thread::spawn(move || {
                 let runtime =
                     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -77,7 +85,7 @@ impl Loop {
                     let listener = tokio::net::TcpListener::from_std(listener).unwrap();
                     let pace = Pace::new(Instant::now());
                     let service = |_| service.clone();
-                    transport::serve(listener, service, bounds, places, pace, phases).await;
+                    transport::serve(listener, service, bounds, places, pace, tls, phases).await;
                 });
             });
         }
@@ -185,6 +193,38 @@ async fn peers_that_do_not_begin_with_a_preface_are_dropped_and_free_their_place
     let (client, _connection) = client(server.address).await;
     let answer = status_of(&client, head("/", &[]), b"").await.unwrap();
     assert_eq!(code(&answer), "0");
+}
+
+#[tokio::test]
+async fn a_handshake_and_the_preface_behind_it_have_one_time_between_them() {
+    let authority = Authority::new("of servers");
+    let bounds = ConnectionBounds { max_connections: 1, preface_timeout: SHORT, ..BOUNDS };
+    let server = Loop::start_with(1, bounds, Some(&authority.server().tls()));
+    for (peer, said) in [("silent", &b""[..]), ("half a hello", b"\x16\x03\x01\x02\x00\x01")] {
+        let began = Instant::now();
+        let mut one = Peer::silent(server.address);
+        one.send(said);
+        assert!(one.is_dropped(), "{peer}");
+        let took = began.elapsed();
+        assert!(took >= SHORT, "{peer} was dropped after {took:?}");
+        server.all_places_free(bounds).await;
+    }
+    // What a handshake takes is no preface.
+    let began = Instant::now();
+    let mut shaken = Dialer::trusting(&authority).connect(server.address).await.unwrap();
+    assert_eq!(server.places.available_permits(), 0, "it has a place");
+    shaken.write_all(&PREFACE[..23]).await.unwrap();
+    shaken.read_to_end(&mut Vec::new()).await.ok();
+    assert!(began.elapsed() >= SHORT);
+    server.all_places_free(bounds).await;
+
+    let idle = ConnectionBounds { preface_timeout: HOUR, ..bounds };
+    let server = Loop::start_with(1, idle, Some(&authority.server().tls()));
+    let mut silent = Peer::silent(server.address);
+    until("it has a place", || server.places.available_permits() == 0).await;
+    server.phase.send(Phase::Draining { until: Instant::now() + HOUR }).unwrap();
+    assert!(silent.is_dropped(), "nothing was under way on it");
+    server.phase.closed().await;
 }
 
 #[tokio::test]

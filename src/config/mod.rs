@@ -68,7 +68,7 @@ pub use keyring::KeyringConfig;
 pub use log::{LogConfig, LogFormat};
 pub use mistake::{Mistake, Mistakes};
 pub use secret::{SecretBytes, SecretText};
-pub use server::ServerConfig;
+pub use server::{ClientCertificates, ServerConfig, TlsConfig, TlsContent, TlsFiles};
 pub use store::{ClientPem, Endpoint, RedisConfig, RedisTls, RedisTopology, StoreConfig};
 
 use reader::{Reading, Section, address, boolean, string};
@@ -103,6 +103,8 @@ pub struct Config {
     pub log: LogConfig,
     /// Bounds of the server.
     pub server: ServerConfig,
+    /// TLS on the gRPC port; `[server.tls]`, none where not given.
+    pub tls: Option<TlsConfig>,
 }
 
 impl Config {
@@ -218,7 +220,7 @@ fn whole(mut root: Section<'_>) -> (Option<Config>, Option<KeyringConfig>) {
     let indexes = indexes::read(sections, &issuers.declared);
     let limits = limits::read(root.section("limits"));
     let log = log::read(root.section("log"));
-    let server = server::read(root.section("server"));
+    let (server, tls) = server::read(root.section("server"));
     root.end();
 
     let config = keyring.clone().zip(store).map(|(keyring, store)| Config {
@@ -233,6 +235,7 @@ fn whole(mut root: Section<'_>) -> (Option<Config>, Option<KeyringConfig>) {
         limits,
         log,
         server,
+        tls,
     });
     (config, keyring)
 }

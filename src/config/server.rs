@@ -15,8 +15,14 @@
 //! | `request_timeout` | `"10s"` | deadline of a call that brings none, and the longest |
 //! | `shutdown_grace` | `"25s"` | running calls may finish; then a hard end |
 //! | `threads` | number of cores | runtimes that serve |
+//!
+//! `[server.tls]` is about TLS on the port: see [`TlsConfig`].
+
+mod tls;
 
 use std::time::Duration;
+
+pub use tls::{ClientCertificates, TlsConfig, TlsContent, TlsFiles};
 
 use super::reader::{Found, Read, Section, integer, time};
 
@@ -45,8 +51,8 @@ pub struct ServerConfig {
     pub threads: usize,
 }
 
-/// Reads `[server]`.
-pub(super) fn read(mut section: Section<'_>) -> ServerConfig {
+/// Reads `[server]`, with `[server.tls]` where it is there.
+pub(super) fn read(mut section: Section<'_>) -> (ServerConfig, Option<TlsConfig>) {
     let count = || integer(1..=MAX_COUNT);
     let server = ServerConfig {
         max_in_flight: section.or("max_in_flight", 1_024, count()),
@@ -57,8 +63,9 @@ pub(super) fn read(mut section: Section<'_>) -> ServerConfig {
         shutdown_grace: section.or("shutdown_grace", seconds(25), short(0)),
         threads: section.or("threads", cores(), integer(1..=MAX_THREADS)),
     };
+    let tls = section.has("tls").then(|| tls::read(section.section("tls")));
     section.end();
-    server
+    (server, tls.flatten())
 }
 
 const fn seconds(seconds: u64) -> Duration {

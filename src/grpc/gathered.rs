@@ -30,12 +30,15 @@ struct Gathering<S> {
     unsent: Vec<u8>,
     /// How many of the unsent bytes are sent already.
     sent: usize,
+    /// How many were ever received.
+    received: u64,
 }
 
 /// A stream in two halves: one for the library, one for whoever looks after it.
 /// Both belong to one task, so neither ever waits for the other.
 pub(super) fn gather<S>(stream: S) -> (Gathered<S>, Outlet<S>) {
-    let shared = Arc::new(Mutex::new(Gathering { stream, unsent: Vec::new(), sent: 0 }));
+    let shared =
+        Arc::new(Mutex::new(Gathering { stream, unsent: Vec::new(), sent: 0, received: 0 }));
     (Gathered(Arc::clone(&shared)), Outlet(shared))
 }
 
@@ -45,9 +48,20 @@ fn lock<S>(shared: &Mutex<Gathering<S>>) -> MutexGuard<'_, Gathering<S>> {
 }
 
 impl<S: AsyncWrite + Unpin> Outlet<S> {
-    /// Sends everything. Call it whenever the library has done what it can.
+    /// Sends everything, what a layer below has kept too. Call it whenever the library
+    /// has done what it can.
     pub(super) fn poll_send(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        lock(&self.0).poll_send(context)
+        let mut gathering = lock(&self.0);
+        ready!(gathering.poll_send(context))?;
+        Pin::new(&mut gathering.stream).poll_flush(context)
+    }
+}
+
+impl<S> Outlet<S> {
+    /// How many bytes the stream has received; those of a handshake below it are not
+    /// among them.
+    pub(super) fn received(&self) -> u64 {
+        lock(&self.0).received
     }
 }
 
@@ -91,7 +105,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gathered<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut lock(&self.0).stream).poll_read(context, buffer)
+        let mut gathering = lock(&self.0);
+        let before = buffer.filled().len();
+        let answer = Pin::new(&mut gathering.stream).poll_read(context, buffer);
+        gathering.received += (buffer.filled().len() - before) as u64;
+        answer
     }
 }
 
@@ -156,6 +174,17 @@ mod tests {
         stream.write_all(many).await.unwrap();
         stream.shutdown().await.unwrap();
         assert_eq!(reader.await.unwrap(), expected);
+    }
+
+    #[tokio::test]
+    async fn what_a_layer_below_has_kept_is_sent_too() {
+        let (here, mut peer) = duplex(1_000);
+        let (mut stream, outlet) = gather(tokio::io::BufWriter::new(here));
+        stream.write_all(b"all of it").await.unwrap();
+        poll_fn(|context| outlet.poll_send(context)).await.unwrap();
+        let mut read = [0; 9];
+        peer.read_exact(&mut read).await.unwrap();
+        assert_eq!(&read, b"all of it");
     }
 
     #[tokio::test]

@@ -12,10 +12,12 @@ mod gathered;
 mod health;
 mod metered;
 pub mod pace;
+mod paced;
 mod redacted;
 mod served;
 mod server;
 pub mod status;
+pub mod tls;
 pub mod transport;
 
 pub use callers::CallerTokens;

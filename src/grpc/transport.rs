@@ -6,34 +6,28 @@
 //! its own loop around hyper, and the rest of tonic stays as it is.
 
 use std::{
-    convert::Infallible,
-    future::poll_fn,
-    io,
-    net::SocketAddr,
-    pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::{Context, Poll, ready},
+    convert::Infallible, future::poll_fn, io, net::SocketAddr, pin::pin, sync::Arc, task::Poll,
     time::Duration,
 };
 
 use hyper::{body::Incoming, server::conn::http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
-    time::{Instant, Sleep, sleep, sleep_until, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout_at},
 };
+use tokio_rustls::server::TlsStream;
 use tonic::body::Body;
 use tower::Service;
 
 use super::{
     gathered::gather,
-    pace::{Pace, Turn, Unread},
+    pace::{Pace, Turn},
+    paced::Paced,
+    tls::Tls,
 };
 
 /// Bounds of connections.
@@ -46,7 +40,8 @@ pub struct ConnectionBounds {
     pub max_age: Duration,
     /// How long after that its running calls may take.
     pub age_grace: Duration,
-    /// From the connection to the end of its preface; [`PREFACE_TIMEOUT`].
+    /// From the connection to the end of its preface, and of a TLS handshake before
+    /// it; [`PREFACE_TIMEOUT`].
     pub preface_timeout: Duration,
     /// A peer that is silent for so long is asked whether it is still there
     /// ([`KEEPALIVE_INTERVAL`])…
@@ -70,12 +65,12 @@ const MAX_PENDING_RESETS: usize = 32;
 /// Bytes that wait to be sent on one connection.
 const MAX_SEND_BUFFER_BYTES: usize = 256 * 1024;
 
-/// What a slow network may need for 24 bytes; whoever needs longer doesn't speak
-/// HTTP/2, and holds a place.
+/// What a slow network may need for 24 bytes, and for a TLS handshake before them;
+/// whoever needs longer doesn't speak HTTP/2, and holds a place.
 pub const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The 24 bytes that a client begins with (RFC 9113, section 3.4).
-const PREFACE_BYTES: usize = 24;
+const PREFACE_BYTES: u64 = 24;
 
 /// Rarely enough to cost nothing, often enough to keep a firewall from forgetting
 /// the connection.
@@ -132,13 +127,15 @@ pub fn places(bounds: ConnectionBounds) -> Arc<Semaphore> {
 
 /// Accepts and serves connections until the phase says otherwise, then lets the
 /// running calls end, and ends itself when they have or their time is over. Each
-/// connection has a service of its own, which is told its share in its core.
+/// connection has a service of its own, which is told its share in its core. With
+/// `tls`, each begins with a handshake.
 pub async fn serve<S: Calls>(
     listener: TcpListener,
     service: impl Fn(Turn) -> S,
     bounds: ConnectionBounds,
     places: Arc<Semaphore>,
     pace: Pace,
+    tls: Option<Tls>,
     mut phase: watch::Receiver<Phase>,
 ) {
     let mut connections = JoinSet::new();
@@ -147,7 +144,8 @@ pub async fn serve<S: Calls>(
         while connections.try_join_next().is_some() {}
         let turn = pace.turn();
         let service = service(turn.clone());
-        connections.spawn(connection((stream, turn), service, bounds, place, phase.clone()));
+        let accepted = Accepted { stream, turn, tls: tls.clone(), place };
+        connections.spawn(connection(accepted, service, bounds, phase.clone()));
     }
     drop(listener);
     let until = draining(&mut phase).await;
@@ -201,11 +199,18 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// A connection that has its place, and on which nothing was said yet.
+struct Accepted {
+    stream: TcpStream,
+    turn: Turn,
+    tls: Option<Tls>,
+    place: OwnedSemaphorePermit,
+}
+
 async fn connection(
-    (stream, turn): (TcpStream, Turn),
+    Accepted { stream, turn, tls, place }: Accepted,
     service: impl Calls,
     bounds: ConnectionBounds,
-    place: OwnedSemaphorePermit,
     mut phase: watch::Receiver<Phase>,
 ) {
     let _place = place;
@@ -214,11 +219,52 @@ async fn connection(
         tracing::debug!(%error, "a connection ended before it began");
         return;
     }
-    let (stream, received) = Counted::new(stream, turn);
+    let stream = Paced::new(stream, turn);
+    let Some(tls) = tls else {
+        return speak(stream, service, began, bounds, phase).await;
+    };
+    // On the heap, so that connections without TLS don't hold the room for it.
+    Box::pin(async {
+        let until = began + preface_time(bounds);
+        let Some(stream) = shaken(&tls, stream, until, &mut phase).await else { return };
+        speak(stream, service, began, bounds, phase).await;
+    })
+    .await;
+}
+
+/// From the connection to the end of its preface.
+fn preface_time(bounds: ConnectionBounds) -> Duration {
+    bounds.preface_timeout.min(bounds.max_age)
+}
+
+/// Shakes hands. None: it failed, took too long, or is too late, since a connection on
+/// which there was no call yet ends with the server.
+async fn shaken(
+    tls: &Tls,
+    stream: Paced,
+    until: Instant,
+    phase: &mut watch::Receiver<Phase>,
+) -> Option<TlsStream<Paced>> {
+    let shaken = tokio::select! {
+        biased;
+        _ = draining(phase) => return None,
+        shaken = timeout_at(until, tls.accept(stream)) => shaken.unwrap_or_else(|late| Err(late.into())),
+    };
+    shaken.inspect_err(|error| tracing::debug!(%error, "a TLS handshake failed")).ok()
+}
+
+/// Speaks HTTP/2 until the connection ends.
+async fn speak(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    service: impl Calls,
+    began: Instant,
+    bounds: ConnectionBounds,
+    mut phase: watch::Receiver<Phase>,
+) {
     let (stream, outlet) = gather(stream);
     let mut connection =
         pin!(builder(bounds).serve_connection(TokioIo::new(stream), AtOnce(service)));
-    let mut end = Ending::Preface(began + bounds.preface_timeout.min(bounds.max_age));
+    let mut end = Ending::Preface(began + preface_time(bounds));
     loop {
         tokio::select! {
             ended = poll_fn(|context| match connection.as_mut().poll(context) {
@@ -235,7 +281,7 @@ async fn connection(
                 return;
             }
             () = sleep_until(end.at()) => match end {
-                Ending::Preface(_) if received.load(Ordering::Relaxed) < PREFACE_BYTES => return,
+                Ending::Preface(_) if outlet.received() < PREFACE_BYTES => return,
                 Ending::Preface(_) => end = Ending::Age(began + bounds.max_age),
                 Ending::Age(at) => {
                     connection.as_mut().graceful_shutdown();
@@ -326,80 +372,3 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<socket2::Socket> {
 }
 
 const BACKLOG: i32 = 1024;
-
-/// A stream that counts what was received, and is left unread while its core does better
-/// with others.
-struct Counted {
-    stream: TcpStream,
-    received: Arc<AtomicUsize>,
-    turn: Turn,
-    unread: Option<(Unread, Pin<Box<Sleep>>)>,
-}
-
-impl Counted {
-    fn new(stream: TcpStream, turn: Turn) -> (Self, Arc<AtomicUsize>) {
-        let received = Arc::new(AtomicUsize::new(0));
-        (Self { stream, received: Arc::clone(&received), turn, unread: None }, received)
-    }
-
-    /// Ready once the stream may be read.
-    fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if self.unread.is_none() {
-            let now = Instant::now();
-            self.unread = self.turn.unread(now).map(|it| (it, Box::pin(sleep_until(now))));
-        }
-        while let Some((unread, look)) = &mut self.unread {
-            ready!(look.as_mut().poll(context));
-            match self.turn.look(*unread, Instant::now()) {
-                Some(next) => look.as_mut().reset(next),
-                None => self.unread = None,
-            }
-        }
-        Poll::Ready(())
-    }
-}
-
-impl AsyncRead for Counted {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        ready!(self.poll_turn(context));
-        let before = buffer.filled().len();
-        let answer = Pin::new(&mut self.stream).poll_read(context, buffer);
-        self.turn.read(answer.is_pending());
-        self.received.fetch_add(buffer.filled().len() - before, Ordering::Relaxed);
-        answer
-    }
-}
-
-impl AsyncWrite for Counted {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-}

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use mintage::config::{Config, Endpoint, Mistakes, RedisConfig, RedisTopology, StoreConfig};
 
-use super::SMALLEST;
+use super::{Identity, SMALLEST};
 
 /// A folder with the configuration's files, thrown away at the end.
 struct Home(tempfile::TempDir);
@@ -56,20 +56,6 @@ impl Home {
         let home = format!("{}/", self.0.path().display());
         let mistakes = self.read(store).unwrap_err();
         mistakes.iter().map(|mistake| mistake.to_string().replace(&home, "")).collect()
-    }
-}
-
-/// A certificate and its key, in PEM.
-struct Identity {
-    certificate: String,
-    key: String,
-}
-
-impl Identity {
-    fn new() -> Self {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let certificate = rcgen::CertificateParams::default().self_signed(&key).unwrap().pem();
-        Self { certificate, key: key.serialize_pem() }
     }
 }
 

@@ -17,6 +17,7 @@ pub mod process;
 pub mod redis;
 pub mod replicas;
 pub mod service;
+pub mod tls;
 
 use std::time::Duration;
 

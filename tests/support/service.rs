@@ -56,6 +56,13 @@ pub type Client =
 #[derive(Clone)]
 pub struct Bearer(Option<MetadataValue<tonic::metadata::Ascii>>);
 
+impl Bearer {
+    /// This one, or none.
+    pub fn of(token: Option<&str>) -> Self {
+        Self(token.map(|token| format!("Bearer {token}").parse().unwrap()))
+    }
+}
+
 impl tonic::service::Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         if let Some(value) = &self.0 {
@@ -213,8 +220,7 @@ pub async fn client(server: &Server, token: Option<&str>) -> Client {
 pub async fn client_at(address: SocketAddr, token: Option<&str>) -> Client {
     let channel = Channel::from_shared(format!("http://{address}")).unwrap();
     let channel = channel.connect().await.unwrap();
-    let value = token.map(|token| format!("Bearer {token}").parse().unwrap());
-    TokenServiceClient::with_interceptor(channel, Bearer(value))
+    TokenServiceClient::with_interceptor(channel, Bearer::of(token))
         .max_decoding_message_size(usize::MAX)
         .max_encoding_message_size(usize::MAX)
 }

@@ -1,24 +1,11 @@
 //! What a TLS connection to Redis needs: the files' contents, so that nothing
 //! is read a second time when a connection is made.
 
-use std::{path::Path, sync::Arc};
-
-use tokio_rustls::rustls::{
-    Error,
-    crypto::aws_lc_rs::sign::any_supported_type,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
-    sign::{CertifiedKey, SigningKey},
-};
-use zeroize::Zeroizing;
-
 use super::super::{
-    certificates::{authorities, chain},
-    reader::{Read, Section},
-    secret::{self, SecretBytes},
+    certificates::{Own, authorities, chain, fit, private_key},
+    reader::Section,
+    secret::SecretBytes,
 };
-
-/// Longest file with a private key, in bytes: RSA with 16,384 bits takes 13 KiB.
-const MAX_KEY_FILE_BYTES: usize = 16 * 1024;
 
 const AUTHORITIES: &str = "ca_file";
 const CERTIFICATE: &str = "client_certificate_file";
@@ -69,36 +56,10 @@ fn client(section: &mut Section<'_>) -> Option<ClientPem> {
     let certificate = section.optional(CERTIFICATE, |found| chain(&path(found)?));
     let key = section.optional(KEY, |found| private_key(&path(found)?));
     let ((certificate, chain), (key, signing)) = certificate.zip(key)?;
-    if let Err((wrong, sentence)) = fit(chain, signing) {
+    if let Err((wrong, sentence)) = fit(chain, signing, Own { certificate: CERTIFICATE, key: KEY })
+    {
         section.wrong(wrong, sentence);
         return None;
     }
     Some(ClientPem { certificate, key })
-}
-
-/// A file with one private key, and that key.
-fn private_key(path: &Path) -> Read<(SecretBytes, Arc<dyn SigningKey>)> {
-    let wrong = |what: &str| format!("names {}, which {what}", path.display());
-    let pem = secret::content(path, MAX_KEY_FILE_BYTES)?;
-    let key = PrivateKeyDer::from_pem_slice(&pem)
-        .map(Zeroizing::new)
-        .map_err(|_| wrong("holds no private key in PEM that is readable without a password"))?;
-    let signing = any_supported_type(&key)
-        .map_err(|_| wrong("holds a private key that can't be used for TLS"))?;
-    Ok((SecretBytes::new(pem.to_vec()), signing))
-}
-
-/// Whether a certificate is that of a key; else which of the two is wrong, and
-/// how.
-fn fit(
-    chain: Vec<CertificateDer<'static>>,
-    key: Arc<dyn SigningKey>,
-) -> Result<(), (&'static str, &'static str)> {
-    match CertifiedKey::new(chain, key).keys_match() {
-        Ok(()) => Ok(()),
-        Err(Error::InconsistentKeys(_)) => {
-            Err((KEY, "is not the key of the first certificate in client_certificate_file"))
-        }
-        Err(_) => Err((CERTIFICATE, "begins with a certificate that can't be used for TLS")),
-    }
 }

@@ -1,0 +1,249 @@
+//! TLS on the gRPC port, through the real port with the real client: who comes in,
+//! what is carried, and certificates that are replaced while calls go on.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails panics")]
+
+mod support;
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use mintage::{app::Server, grpc::proto};
+use support::{
+    clock::ManualClock,
+    http2::Peer,
+    process::{Folder, Process},
+    service::{
+        BEGIN, WEB, configuration_with, for_user, github_publisher, project, publishing, server,
+        trusted, verifying,
+    },
+    tls::{Authority, Dialer, Home, Identity, certificate_of, der},
+    until,
+};
+use tokio_rustls::rustls::version::{TLS12, TLS13};
+use tonic::Code;
+
+/// A configuration of a service behind these certificates.
+fn toml(tls: &str) -> String {
+    let bounds = format!("shutdown_grace = \"5s\", threads = 2, {tls}");
+    configuration_with(&bounds, "http://127.0.0.1:1", "", "")
+}
+
+fn start(tls: &str) -> Server {
+    server(&toml(tls), &Arc::new(ManualClock::at(BEGIN)))
+}
+
+/// What comes of one call on a connection of its own.
+async fn called(dialer: &Dialer, address: SocketAddr, token: Option<&str>) -> Result<(), Code> {
+    let mut client = dialer.client(address, token).await.map_err(|_| Code::Unavailable)?;
+    client.mint(for_user(None)).await.map(drop).map_err(|status| status.code())
+}
+
+/// Somebody who isn't let in hears of a broken connection, in one way or another.
+fn kept_out(answer: Result<(), Code>) -> bool {
+    matches!(answer, Err(Code::Unavailable | Code::Unknown | Code::Cancelled))
+}
+
+#[tokio::test]
+async fn calls_are_carried_by_tls_1_2_and_1_3() {
+    let authority = Authority::new("of servers");
+    let home = Home::new(&authority.server());
+    let server = start(&home.section(""));
+    let dialer = Dialer::trusting(&authority);
+    for version in [&TLS12, &TLS13] {
+        for protocols in [&[b"h2".as_slice()][..], &[b"http/1.1", b"h2"], &[]] {
+            let dialer = dialer.speaking(version).offering(protocols);
+            let stream = dialer.connect(server.grpc_address()).await.unwrap();
+            let (_, session) = stream.get_ref();
+            assert_eq!(session.protocol_version(), Some(version.version));
+            let agreed = session.alpn_protocol();
+            assert_eq!(agreed, (!protocols.is_empty()).then_some(&b"h2"[..]));
+            let answer = called(&dialer, server.grpc_address(), Some(WEB)).await;
+            assert_eq!(answer, Ok(()), "{version:?} {protocols:?}");
+        }
+    }
+    let stranger = called(&dialer, server.grpc_address(), None).await;
+    assert_eq!(stranger, Err(Code::Unauthenticated));
+}
+
+#[tokio::test]
+async fn who_speaks_something_else_is_dropped_and_others_are_served() {
+    let authority = Authority::new("of servers");
+    let home = Home::new(&authority.server());
+    let server = start(&home.section(""));
+    let address = server.grpc_address();
+    for said in [
+        &b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..],
+        b"GET / HTTP/1.1\r\nhost: mintage\r\n\r\n",
+        &[0xff; 1_000],
+        // A record that promises more than any may hold.
+        b"\x16\x03\x01\xff\xff\x01\x00\x01\xfc\x03\x03",
+    ] {
+        let mut peer = Peer::silent(address);
+        peer.send(said);
+        assert!(peer.is_dropped(), "{said:?}");
+    }
+    let dialer = Dialer::trusting(&authority);
+    let http1 = dialer.offering(&[b"http/1.1"]);
+    assert!(http1.connect(address).await.is_err(), "there is no HTTP/1.1 here");
+    let stranger = Dialer::trusting(&Authority::new("of nobody"));
+    assert!(stranger.connect(address).await.is_err(), "the client trusts another authority");
+    assert_eq!(called(&dialer, address, Some(WEB)).await, Ok(()));
+}
+
+#[tokio::test]
+async fn large_messages_and_many_answers_at_once_come_whole() {
+    let authority = Authority::new("of servers");
+    let home = Home::new(&authority.server());
+    let server = start(&home.section(""));
+    let dialer = Dialer::trusting(&authority);
+    let client = dialer.client(server.grpc_address(), Some(WEB)).await.unwrap();
+
+    let calls: Vec<_> = (0..600)
+        .map(|_| {
+            let mut client = client.clone();
+            tokio::spawn(async move { client.mint(for_user(None)).await.unwrap().into_inner() })
+        })
+        .collect();
+    let mut token = String::new();
+    for call in calls {
+        token = call.await.unwrap().token;
+    }
+    let answer = client.clone().verify(verifying(&token)).await.unwrap().into_inner();
+    assert_eq!(answer.verdict(), proto::Verdict::Allowed);
+
+    // A few megabytes in one request; it is refused for what is in it.
+    let mut publisher = github_publisher("http://127.0.0.1:1", "p1");
+    publisher.projects = (0..20_000).map(|at| project(&at.to_string(), &"x".repeat(150))).collect();
+    let mut request = publishing("http://127.0.0.1:1", "none".to_owned());
+    trusted(&mut request).candidates = vec![publisher];
+    let refused = client.clone().mint(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+}
+
+#[tokio::test]
+async fn clients_come_in_with_a_certificate_of_their_authority() {
+    let authority = Authority::new("of servers");
+    let (ours, theirs) = (Authority::new("of clients"), Authority::new("of other clients"));
+    let dialer = Dialer::trusting(&authority);
+    let good = dialer.showing(&ours.client(&["web.index.internal"]));
+    let bad = dialer.showing(&theirs.client(&["web.index.internal"]));
+    // A server's own certificate is no client's: another authority made it.
+    let own = dialer.showing(&authority.server());
+    let home = Home::with_clients(&authority.server(), &ours);
+    for (word, without) in [("required", false), ("optional", true)] {
+        let server = start(&home.mutual(word));
+        for (who, dialer, comes_in) in [
+            ("with a good one", &good, true),
+            ("with none", &dialer, without),
+            ("with somebody else's", &bad, false),
+            ("with the server's", &own, false),
+        ] {
+            for version in [&TLS12, &TLS13] {
+                let dialer = dialer.speaking(version);
+                let answer = called(&dialer, server.grpc_address(), Some(WEB)).await;
+                if comes_in {
+                    assert_eq!(answer, Ok(()), "{word}, {who}, {version:?}");
+                } else {
+                    assert!(kept_out(answer), "{word}, {who}, {version:?}: {answer:?}");
+                }
+            }
+        }
+    }
+    let unasked = start(&home.section(""));
+    assert_eq!(called(&bad, unasked.grpc_address(), Some(WEB)).await, Ok(()), "nobody asks");
+}
+
+/// Whose certificate a new connection is shown.
+async fn shown(dialer: &Dialer, address: SocketAddr, expected: &Identity) -> bool {
+    let stream = dialer.connect(address).await.unwrap();
+    certificate_of(&stream) == der(expected)
+}
+
+#[tokio::test]
+async fn certificates_are_replaced_under_load_and_no_call_fails() {
+    let authority = Authority::new("of servers");
+    let (first, second) = (authority.server(), authority.server());
+    let home = Home::new(&first);
+    let server = start(&home.section(""));
+    let address = server.grpc_address();
+    let dialer = Dialer::trusting(&authority);
+    assert!(shown(&dialer, address, &first).await);
+
+    let (done, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let load: Vec<_> = (0..8)
+        .map(|worker| {
+            let (done, calls, dialer) = (Arc::clone(&done), Arc::clone(&calls), dialer.clone());
+            tokio::spawn(async move {
+                let mut client = dialer.client(address, Some(WEB)).await.unwrap();
+                while !done.load(Ordering::Relaxed) {
+                    // Half of them with a connection for every call.
+                    if worker % 2 == 0 {
+                        client = dialer.client(address, Some(WEB)).await.unwrap();
+                    }
+                    client.mint(for_user(None)).await.unwrap();
+                    calls.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    until("there is load", || calls.load(Ordering::Relaxed) > 100).await;
+
+    // Key and certificate one after the other: between the two they don't fit.
+    home.put("server.key", &second.key);
+    home.put("server.pem", &second.certificate);
+    replaced(&dialer, address, &second).await;
+    let then = calls.load(Ordering::Relaxed);
+    until("the load goes on", || calls.load(Ordering::Relaxed) > then + 100).await;
+    done.store(true, Ordering::Relaxed);
+    for worker in load {
+        worker.await.unwrap();
+    }
+    assert!(shown(&dialer, address, &second).await);
+}
+
+/// Waits until new connections are shown this certificate.
+async fn replaced(dialer: &Dialer, address: SocketAddr, by: &Identity) {
+    let looking = async { while !shown(dialer, address, by).await {} };
+    tokio::time::timeout(support::process::PATIENCE, looking).await.expect("it is replaced");
+}
+
+#[tokio::test]
+async fn broken_files_change_nothing_and_are_told_once() {
+    let authority = Authority::new("of servers");
+    let (ours, next) = (Authority::new("of clients"), Authority::new("of the next clients"));
+    let (first, second) = (authority.server(), authority.server());
+    let home = Home::with_clients(&first, &ours);
+    let folder = Folder::new(&toml(&home.mutual("required")));
+    let process = Process::start(&folder);
+    let address = process.grpc();
+    assert!(process.wait_for_line("listening").contains("tls=true"));
+    let trusting = Dialer::trusting(&authority);
+    let web = trusting.showing(&ours.client(&["web"]));
+    let newcomer = trusting.showing(&next.client(&["web"]));
+    let mut open = web.client(address, Some(WEB)).await.unwrap();
+    open.mint(for_user(None)).await.unwrap();
+    assert!(kept_out(called(&newcomer, address, Some(WEB)).await));
+
+    home.put("server.key", &second.key);
+    let line = process.wait_for_line("the certificates can't be read again");
+    assert!(line.contains("server.tls.key_file: is not the key of the first"), "{line}");
+    assert!(shown(&web, address, &first).await);
+    assert_eq!(called(&web, address, Some(WEB)).await, Ok(()));
+
+    // Mended, everything is taken that changed meanwhile: the clients' authority too.
+    home.put("clients.pem", &next.certificate);
+    home.put("server.pem", &second.certificate);
+    process.wait_for_line("the certificates changed");
+    assert!(shown(&newcomer, address, &second).await);
+    assert_eq!(called(&newcomer, address, Some(WEB)).await, Ok(()));
+    assert!(kept_out(called(&web, address, Some(WEB)).await));
+    open.mint(for_user(None)).await.expect("an open connection goes on");
+    assert_eq!(process.err().matches("the certificates can't be read again").count(), 1);
+    assert!(!process.err().contains("PRIVATE KEY"));
+}
