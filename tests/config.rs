@@ -119,7 +119,7 @@ fn a_whole_configuration_is_read_into_types() {
     let config = read(WHOLE, &[]).unwrap();
     let Callers::Known(callers) = &config.callers else { panic!("callers are configured") };
     assert_eq!(callers[0].caller.name, "web");
-    assert_eq!(callers[0].token_sha256[..2], [0x9f, 0x86]);
+    assert_eq!(callers[0].proof.token_sha256().unwrap()[..2], [0x9f, 0x86]);
     assert!(
         callers[0].caller.may.contains(&Right::MintUser) && callers[0].caller.indexes.is_none()
     );
@@ -229,7 +229,7 @@ callers[0].indexes[0]: names the index "npm", which is not configured
 callers[1].token_sha256: is the SHA-256 of an empty token
 callers[1].may: must not be empty
 callers[1].name: is the name of another caller too
-callers[1].colour: is unknown; known here: name, token_sha256, may, indexes
+callers[1].colour: is unknown; known here: name, token_sha256, san, may, indexes
 allow_anonymous_callers: must be true or false, but is a string
 issuers[0].url: must be an https URL; http is for loopback only
 issuers[0].provider: must be one of "github", "gitlab", "google", "activestate", "claims"

@@ -210,7 +210,7 @@ async fn certificates_are_replaced_under_load_and_no_call_fails() {
 /// Waits until new connections are shown this certificate.
 async fn replaced(dialer: &Dialer, address: SocketAddr, by: &Identity) {
     let looking = async { while !shown(dialer, address, by).await {} };
-    tokio::time::timeout(support::process::PATIENCE, looking).await.expect("it is replaced");
+    tokio::time::timeout(support::process::PATIENCE, looking).await.unwrap();
 }
 
 #[tokio::test]
@@ -243,7 +243,8 @@ async fn broken_files_change_nothing_and_are_told_once() {
     assert!(shown(&newcomer, address, &second).await);
     assert_eq!(called(&newcomer, address, Some(WEB)).await, Ok(()));
     assert!(kept_out(called(&web, address, Some(WEB)).await));
-    open.mint(for_user(None)).await.expect("an open connection goes on");
+    // An open connection goes on.
+    open.mint(for_user(None)).await.unwrap();
     assert_eq!(process.err().matches("the certificates can't be read again").count(), 1);
     assert!(!process.err().contains("PRIVATE KEY"));
 }

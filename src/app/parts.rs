@@ -134,12 +134,10 @@ fn index(name: &str, configured: &IndexConfig, issuers: &[Arc<Issuer>]) -> Index
 pub(super) fn callers(config: &Config) -> CallerTokens {
     match &config.callers {
         Callers::Anonymous => CallerTokens::anonymous(),
-        Callers::Known(callers) => CallerTokens::Known(
-            callers
-                .iter()
-                .map(|known| (known.token_sha256, Arc::new(known.caller.clone())))
-                .collect(),
-        ),
+        Callers::Known(callers) => {
+            let known = callers.iter().map(|known| (known.proof.clone(), known.caller.clone()));
+            CallerTokens::Known(known.collect())
+        }
     }
 }
 

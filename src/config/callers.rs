@@ -7,13 +7,17 @@
 //! may = ["mint-publisher", "verify"]
 //! ```
 //!
+//! A caller proves itself by a bearer token, or by the name in its client certificate:
+//! `san = "web.index.internal"` or `san = "spiffe://index.internal/web"`, which needs
+//! `client_ca_file` in `[server.tls]`. With both, it must bring both.
+//!
 //! `may` takes `mint-publisher`, `mint-user`, `verify`, `attenuate` and
 //! `revoke`. `indexes = ["pypi"]` keeps a caller to those; without it, it may
 //! call for all.
 
 use std::collections::BTreeSet;
 
-use crate::service::{Caller, Right};
+use crate::service::{Caller, Proof, Right, San};
 
 use super::reader::{Found, Read, Section, printable, string};
 
@@ -25,43 +29,83 @@ const HASH_OF_NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca
 pub enum Callers {
     /// Whoever reaches the port: loopback, or a mesh that decides.
     Anonymous,
-    /// These, each by its bearer token; never empty.
+    /// These, each by its proof; never empty.
     Known(Vec<KnownCaller>),
 }
 
 /// A service that calls, and what it proves itself with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownCaller {
-    /// SHA-256 of its bearer token; unique.
-    pub token_sha256: [u8; 32],
+    /// What it must show. Nobody else has its token, and of those without a token
+    /// nobody else its name in a certificate.
+    pub proof: Proof,
     /// Who it is (its name is unique) and what it may do.
     pub caller: Caller,
 }
 
-/// Reads `[[callers]]`. `indexes`: the names of all configured indexes.
-pub(super) fn read(sections: Vec<Section<'_>>, indexes: &BTreeSet<String>) -> Vec<KnownCaller> {
+/// What callers may be configured with.
+pub(super) struct Known<'a> {
+    /// The names of all configured indexes.
+    pub(super) indexes: &'a BTreeSet<String>,
+    /// Whether clients are asked for certificates.
+    pub(super) certificates: bool,
+}
+
+/// Reads `[[callers]]`.
+pub(super) fn read(sections: Vec<Section<'_>>, known: &Known<'_>) -> Vec<KnownCaller> {
     let (mut callers, mut names) = (Vec::<KnownCaller>::new(), BTreeSet::new());
     for mut section in sections {
         let name = section.required("name", printable(128));
-        let token_sha256 = section.required("token_sha256", sha256);
+        let proof = proof(&mut section, known.certificates);
         let may = rights(&mut section);
-        let indexes = only_indexes(&mut section, indexes);
+        let indexes = only_indexes(&mut section, known.indexes);
         if name.clone().is_some_and(|name| !names.insert(name)) {
             section.wrong("name", "is the name of another caller too");
         }
-        if let Some(other) = callers.iter().find(|one| token_sha256 == Some(one.token_sha256)) {
-            section.wrong(
-                "token_sha256",
-                format!("is that of the caller \"{}\" too", other.caller.name),
-            );
+        if let Some((key, other)) = proof.as_ref().and_then(|proof| taken(proof, &callers)) {
+            section.wrong(key, format!("is that of the caller \"{}\" too", other.caller.name));
         }
         section.end();
-        if let (Some(name), Some(token_sha256)) = (name, token_sha256) {
-            callers.push(KnownCaller { token_sha256, caller: Caller { name, may, indexes } });
+        if let (Some(name), Some(proof)) = (name, proof) {
+            callers.push(KnownCaller { proof, caller: Caller { name, may, indexes } });
         }
     }
     callers
 }
+
+/// A token, a certificate's name, or both.
+fn proof(section: &mut Section<'_>, certificates: bool) -> Option<Proof> {
+    let (by_token, by_san) = (section.has(TOKEN), section.has(SAN));
+    if !by_token && !by_san {
+        section.wrong(TOKEN, "is missing, and so is san: one of them must be there");
+    }
+    if by_san && !certificates {
+        section.wrong(SAN, "needs client_ca_file in [server.tls]: no client shows a certificate");
+    }
+    let token = section.optional(TOKEN, sha256);
+    let san = section.optional(SAN, |found| {
+        San::parse(&string(found)?).map_err(|unreadable| unreadable.to_string())
+    });
+    match (token, san) {
+        (Some(token), Some(san)) => Some(Proof::Both(token, san)),
+        (Some(token), None) if !by_san => Some(Proof::Token(token)),
+        (None, Some(san)) if !by_token => Some(Proof::San(san)),
+        _ => None,
+    }
+}
+
+/// The caller who proves itself by the same already, and which key says so.
+fn taken<'a>(proof: &Proof, callers: &'a [KnownCaller]) -> Option<(&'static str, &'a KnownCaller)> {
+    let same_token = |other: &&KnownCaller| {
+        proof.token_sha256().is_some_and(|token| other.proof.token_sha256() == Some(token))
+    };
+    let same_san = |other: &&KnownCaller| matches!(proof, Proof::San(_)) && other.proof == *proof;
+    let by_token = callers.iter().find(same_token).map(|other| (TOKEN, other));
+    by_token.or_else(|| callers.iter().find(same_san).map(|other| (SAN, other)))
+}
+
+const TOKEN: &str = "token_sha256";
+const SAN: &str = "san";
 
 fn rights(section: &mut Section<'_>) -> BTreeSet<Right> {
     if !section.has("may") {

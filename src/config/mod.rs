@@ -245,7 +245,8 @@ fn whole(mut root: Section<'_>) -> (Option<Config>, Option<KeyringConfig>) {
 fn callers(root: &mut Section<'_>, listen: SocketAddr, indexes: &BTreeSet<String>) -> Callers {
     let sections = root.sections("callers");
     let configured = !sections.is_empty();
-    let known = callers::read(sections, indexes);
+    let certificates = root.holds(&["server", "tls", "client_ca_file"]);
+    let known = callers::read(sections, &callers::Known { indexes, certificates });
     let anonymous = root.or("allow_anonymous_callers", false, boolean);
     if configured && anonymous {
         root.wrong("allow_anonymous_callers", "must not be true where there are [[callers]]");

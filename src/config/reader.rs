@@ -236,6 +236,13 @@ impl<'r> Section<'r> {
         self.table.contains_key(key)
     }
 
+    /// Whether there is a value at the end of this path, where it was not read yet.
+    pub(super) fn holds(&self, path: &[&str]) -> bool {
+        let Some((first, rest)) = path.split_first() else { return false };
+        let begin = self.table.get(*first);
+        rest.iter().fold(begin, |value, key| value?.get(*key)).is_some()
+    }
+
     /// Every key that is left is unknown.
     pub(super) fn end(self) {
         let known = self.known.join(", ");

@@ -1,5 +1,10 @@
 //! Who calls: a bearer token in the call's headers, of which only the SHA-256 is
-//! known here.
+//! known here, or the client certificate of its connection.
+//!
+//! One rule: a call that brings a token is judged by its token. A wrong one is refused
+//! whatever certificate lies under it, and the caller of a right one must have the
+//! certificate too where it is configured with both. A call without a token is that of
+//! the caller whose certificate it is, if that one is configured with no token.
 //!
 //! It is looked at before anything of the call's message is read: a stranger gets
 //! no byte of memory and learns nothing of what a good message would be.
@@ -24,23 +29,63 @@ use super::{
     audit,
     metered::{Held, Metered, Purse},
     status::status,
+    tls::PeerSans,
 };
-use crate::service::{Caller, Reason, Refusal};
+use crate::service::{Caller, Proof, Reason, Refusal, San};
 
-/// The callers, by the SHA-256 of their tokens.
+/// The callers, by what they prove themselves with.
 pub enum CallerTokens {
     /// None is configured: whoever gets here may do everything.
     Anonymous(Arc<Caller>),
     /// Each proves itself.
-    Known(HashMap<[u8; 32], Arc<Caller>>),
+    Known(KnownCallers),
+}
+
+/// Callers that prove themselves.
+#[derive(Default)]
+pub struct KnownCallers {
+    /// By the SHA-256 of their tokens.
+    by_token: HashMap<[u8; 32], TokenCaller>,
+    /// By the names in their certificates; those who need no token.
+    by_san: HashMap<San, Arc<Caller>>,
+}
+
+/// A caller that brings a token, and the certificate that it must bring along.
+struct TokenCaller {
+    caller: Arc<Caller>,
+    san: Option<San>,
 }
 
 impl fmt::Debug for CallerTokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Anonymous(_) => f.write_str("Anonymous"),
-            Self::Known(callers) => f.debug_set().entries(callers.values()).finish(),
+            Self::Known(known) => {
+                let by_token = known.by_token.values().map(|known| &known.caller);
+                f.debug_set().entries(by_token.chain(known.by_san.values())).finish()
+            }
         }
+    }
+}
+
+impl FromIterator<(Proof, Caller)> for KnownCallers {
+    fn from_iter<T: IntoIterator<Item = (Proof, Caller)>>(callers: T) -> Self {
+        let mut known = Self::default();
+        for (proof, caller) in callers {
+            let caller = Arc::new(caller);
+            match proof {
+                Proof::San(san) => {
+                    known.by_san.insert(san, caller);
+                }
+                Proof::Token(hash) => {
+                    known.by_token.insert(hash, TokenCaller { caller, san: None });
+                }
+                Proof::Both(hash, san) => {
+                    known.by_token.insert(hash, TokenCaller { caller, san: Some(san) });
+                }
+            }
+        }
+        known
     }
 }
 
@@ -50,24 +95,56 @@ impl CallerTokens {
         Self::Anonymous(Arc::new(Caller::anonymous()))
     }
 
-    /// Who sent this.
-    ///
-    /// The token is looked up by its hash, so that the time this takes tells
-    /// nothing about the tokens that would have been right.
-    pub fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
-        let callers = match self {
+    /// Who sent this, on a connection whose verified client certificate has these
+    /// names. None: there is no such certificate.
+    pub fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        sans: Option<&[San]>,
+    ) -> Result<Arc<Caller>, Refusal> {
+        let known = match self {
             Self::Anonymous(caller) => return Ok(Arc::clone(caller)),
-            Self::Known(callers) => callers,
+            Self::Known(known) => known,
         };
         let mut values = headers.get_all(AUTHORIZATION).iter();
-        let (Some(value), None) = (values.next(), values.next()) else {
-            return Err(unknown("the call must have one authorization header"));
-        };
-        let token = bearer(value.as_bytes())
+        match (values.next(), values.next(), sans) {
+            (Some(value), None, sans) => known.by_token(value.as_bytes(), sans.unwrap_or_default()),
+            (None, _, Some(sans)) => known.by_san(sans),
+            _ => Err(unknown("the call must have one authorization header")),
+        }
+    }
+}
+
+impl KnownCallers {
+    /// The token is looked up by its hash, so that the time this takes tells nothing
+    /// about the tokens that would have been right.
+    fn by_token(&self, authorization: &[u8], sans: &[San]) -> Result<Arc<Caller>, Refusal> {
+        let token = bearer(authorization)
             .ok_or_else(|| unknown("the call's authorization is not a bearer token"))?;
         let hash: [u8; 32] = Sha256::digest(token).into();
-        let known = callers.get(&hash).map(Arc::clone);
-        known.ok_or_else(|| unknown("the call's bearer token is that of no configured caller"))
+        let known = self
+            .by_token
+            .get(&hash)
+            .ok_or_else(|| unknown("the call's bearer token is that of no configured caller"))?;
+        match &known.san {
+            Some(san) if !sans.contains(san) => {
+                Err(unknown("the call's bearer token is good only with its caller's certificate"))
+            }
+            _ => Ok(Arc::clone(&known.caller)),
+        }
+    }
+
+    /// A certificate that is that of two callers is nobody's: which of them calls can't
+    /// be said.
+    fn by_san(&self, sans: &[San]) -> Result<Arc<Caller>, Refusal> {
+        let mut callers = sans.iter().filter_map(|san| self.by_san.get(san));
+        let caller = callers.next().ok_or_else(|| {
+            unknown("the connection's certificate is that of no configured caller")
+        })?;
+        if callers.any(|other| !Arc::ptr_eq(other, caller)) {
+            return Err(unknown("the connection's certificate is that of several callers"));
+        }
+        Ok(Arc::clone(caller))
     }
 }
 
@@ -113,7 +190,8 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        match self.callers.authenticate(request.headers()) {
+        let sans = request.extensions().get::<PeerSans>().map(PeerSans::sans);
+        match self.callers.authenticate(request.headers(), sans) {
             Ok(caller) => {
                 request.extensions_mut().insert(Proven(caller));
                 let held = Held::nothing(&self.purse);
@@ -164,8 +242,50 @@ mod tests {
     use super::*;
 
     fn known() -> CallerTokens {
-        let hash = Sha256::digest(b"right").into();
-        CallerTokens::Known([(hash, Arc::new(Caller::anonymous()))].into())
+        let hash = |token: &str| Sha256::digest(token).into();
+        let san = |name| San::parse(name).unwrap();
+        let proofs = [
+            ("by token", Proof::Token(hash("right"))),
+            ("by name", Proof::San(san("web.internal"))),
+            ("by another name", Proof::San(san("spiffe://internal/other"))),
+            ("by both", Proof::Both(hash("both"), san("both.internal"))),
+        ];
+        let named = |name: &str| Caller { name: name.to_owned(), ..Caller::anonymous() };
+        let known = proofs.into_iter().map(|(name, proof)| (proof, named(name)));
+        CallerTokens::Known(known.collect())
+    }
+
+    #[test]
+    fn a_token_is_judged_first_and_a_certificate_stands_for_itself_only() {
+        let sans = |names: &[&str]| names.iter().map(|name| San::parse(name).unwrap()).collect();
+        for (token, names, expected) in [
+            ("right", None, Some("by token")),
+            ("right", Some(&["stranger.internal"][..]), Some("by token")),
+            ("right", Some(&["web.internal"]), Some("by token")),
+            ("wrong", Some(&["web.internal"]), None),
+            ("", Some(&["web.internal"]), Some("by name")),
+            ("", Some(&["spiffe://internal/other", "elsewhere"]), Some("by another name")),
+            ("", Some(&["web.internal", "spiffe://internal/other"]), None),
+            ("", Some(&["web.internal", "web.internal"]), Some("by name")),
+            ("", Some(&["stranger.internal"]), None),
+            ("", Some(&["spiffe://internal/Other"]), None),
+            ("", Some(&["sub.web.internal"]), None),
+            ("", Some(&[]), None),
+            ("", Some(&["both.internal"]), None),
+            ("both", None, None),
+            ("both", Some(&["web.internal"]), None),
+            ("both", Some(&["both.internal"]), Some("by both")),
+            ("both", Some(&["web.internal", "both.internal"]), Some("by both")),
+        ] {
+            let mut headers = HeaderMap::new();
+            if !token.is_empty() {
+                headers.append(AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
+            }
+            let names: Option<Vec<San>> = names.map(sans);
+            let answer = known().authenticate(&headers, names.as_deref());
+            let caller = answer.as_ref().ok().map(|caller| caller.name.as_str());
+            assert_eq!(caller, expected, "{token:?}, {names:?}: {answer:?}");
+        }
     }
 
     #[test]
@@ -187,7 +307,7 @@ mod tests {
             for value in values {
                 headers.append(AUTHORIZATION, value.parse().unwrap());
             }
-            let answer = known().authenticate(&headers);
+            let answer = known().authenticate(&headers, None);
             assert_eq!(answer.is_ok(), proves, "{values:?}");
             if let Err(refusal) = answer {
                 assert_eq!(refusal.reason, Reason::CallerUnknown);
@@ -199,7 +319,7 @@ mod tests {
     fn without_configured_callers_everybody_is_the_anonymous_one() {
         let mut headers = HeaderMap::new();
         headers.append(AUTHORIZATION, "Basic whatever".parse().unwrap());
-        let caller = CallerTokens::anonymous().authenticate(&headers).unwrap();
+        let caller = CallerTokens::anonymous().authenticate(&headers, None).unwrap();
         assert_eq!(caller.name, "anonymous");
     }
 }

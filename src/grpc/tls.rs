@@ -1,4 +1,5 @@
-//! TLS on the gRPC port: what new connections are met with.
+//! TLS on the gRPC port: what new connections are met with, and whose certificate
+//! is at the other end.
 //!
 //! Certificates and keys can be replaced while the service runs. That ends no
 //! connection: an open one keeps what it began with, for as long as it may live
@@ -13,11 +14,16 @@ use tokio_rustls::{
     rustls::{
         self, RootCertStore, ServerConfig,
         crypto::aws_lc_rs,
+        pki_types::CertificateDer,
         server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier},
         sign::{CertifiedKey, SingleCertAndKey},
     },
     server::TlsStream,
 };
+use webpki::EndEntityCert;
+
+use crate::service::San;
+
 /// What a server proves itself with, and what it wants to see of its clients.
 #[derive(Clone)]
 pub struct Credentials {
@@ -58,6 +64,9 @@ impl fmt::Debug for Tls {
 /// Bytes that wait in TLS to be sent on one connection: a record. A peer that reads
 /// nothing holds no more by it.
 const MAX_UNSENT_BYTES: usize = 16 * 1024;
+
+/// The names of one certificate that are looked at: many times what a workload has.
+const MAX_SANS: usize = 64;
 
 impl Tls {
     /// With these credentials, until others replace them.
@@ -114,4 +123,32 @@ fn verifier(
         Clients::Required(roots) => by(roots).build(),
     };
     verifier.map(Some).map_err(|error| rustls::Error::General(error.to_string()))
+}
+
+/// The names in the verified certificate at the other end of a connection. Read once,
+/// and put into the extensions of every call that comes in on it.
+#[derive(Clone, Debug)]
+pub(super) struct PeerSans(Arc<[San]>);
+
+impl PeerSans {
+    /// None: the client showed no certificate.
+    pub(super) fn of<S>(stream: &TlsStream<S>) -> Option<Self> {
+        let (_, session) = stream.get_ref();
+        session.peer_certificates()?.first().map(Self::read)
+    }
+
+    /// What isn't a name that a caller could be configured with is left out.
+    fn read(certificate: &CertificateDer<'_>) -> Self {
+        let Ok(certificate) = EndEntityCert::try_from(certificate) else {
+            return Self(Arc::default());
+        };
+        let uris = certificate.valid_uri_names().map(San::uri);
+        let names = certificate.valid_dns_names().map(San::dns);
+        Self(uris.chain(names).flatten().take(MAX_SANS).collect())
+    }
+
+    /// The names.
+    pub(super) fn sans(&self) -> &[San] {
+        &self.0
+    }
 }

@@ -27,7 +27,7 @@ use super::{
     gathered::gather,
     pace::{Pace, Turn},
     paced::Paced,
-    tls::Tls,
+    tls::{PeerSans, Tls},
 };
 
 /// Bounds of connections.
@@ -221,12 +221,14 @@ async fn connection(
     }
     let stream = Paced::new(stream, turn);
     let Some(tls) = tls else {
+        let service = AtOnce { service, peer: None };
         return speak(stream, service, began, bounds, phase).await;
     };
     // On the heap, so that connections without TLS don't hold the room for it.
     Box::pin(async {
         let until = began + preface_time(bounds);
         let Some(stream) = shaken(&tls, stream, until, &mut phase).await else { return };
+        let service = AtOnce { service, peer: PeerSans::of(&stream) };
         speak(stream, service, began, bounds, phase).await;
     })
     .await;
@@ -256,14 +258,13 @@ async fn shaken(
 /// Speaks HTTP/2 until the connection ends.
 async fn speak(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    service: impl Calls,
+    service: AtOnce<impl Calls>,
     began: Instant,
     bounds: ConnectionBounds,
     mut phase: watch::Receiver<Phase>,
 ) {
     let (stream, outlet) = gather(stream);
-    let mut connection =
-        pin!(builder(bounds).serve_connection(TokioIo::new(stream), AtOnce(service)));
+    let mut connection = pin!(builder(bounds).serve_connection(TokioIo::new(stream), service));
     let mut end = Ending::Preface(began + preface_time(bounds));
     loop {
         tokio::select! {
@@ -301,15 +302,22 @@ async fn speak(
 /// polled, as hyper-util's own adapter does: behind whatever else the core has to do.
 /// Calls would then wait uncounted, 128 on each connection, and the gate in front of
 /// them would never see those that wait for nothing but their core.
-struct AtOnce<S>(S);
+struct AtOnce<S> {
+    service: S,
+    /// Told to every call.
+    peer: Option<PeerSans>,
+}
 
 impl<S: Calls> hyper::service::Service<http::Request<Incoming>> for AtOnce<S> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;
 
-    fn call(&self, request: http::Request<Incoming>) -> S::Future {
-        self.0.clone().call(request.map(Body::new))
+    fn call(&self, mut request: http::Request<Incoming>) -> S::Future {
+        if let Some(peer) = &self.peer {
+            request.extensions_mut().insert(peer.clone());
+        }
+        self.service.clone().call(request.map(Body::new))
     }
 }
 

@@ -12,6 +12,7 @@ mod id_token;
 mod known;
 mod limits;
 mod mint;
+mod proof;
 mod revoke;
 mod verify;
 
@@ -25,6 +26,7 @@ pub use error::{Blame, MAX_SENTENCE_BYTES, Reason, Refusal};
 pub use known::Kept;
 pub use limits::Limits;
 pub use mint::{MintAnswer, MintRequest, MintSubject, TrustedPublishing};
+pub use proof::{Proof, San, SanUnreadable};
 pub use revoke::{RevokeAnswer, RevokeRequest, RevokeTarget};
 pub use verify::{
     AccessWanted, Denial, Secret, TokenFacts, UploadTokenRequest, Verdict, VerifyAnswer,

@@ -1,8 +1,12 @@
-//! `[server.tls]`: what is read, and every mistake with its sentence.
+//! `[server.tls]`, and callers by certificate: what is read, and every mistake with its
+//! sentence.
 
 use std::fs;
 
-use mintage::config::{ClientCertificates, Config, Mistakes};
+use mintage::{
+    config::{Callers, ClientCertificates, Config, Mistakes},
+    service::San,
+};
 
 use super::{Identity, SMALLEST};
 
@@ -112,5 +116,60 @@ fn every_mistake_of_the_files_is_one_sentence() {
             mistakes.iter().map(|mistake| mistake.to_string().replace(&folder, "")).collect();
         let expected: Vec<_> = expected.iter().map(|one| format!("server.tls.{one}")).collect();
         assert_eq!(found, expected, "{lines}");
+    }
+}
+
+/// A caller of this name that proves itself with these lines.
+fn caller(name: &str, proof: &str) -> String {
+    format!("[[callers]]\nname = '{name}'\nmay = ['verify']\n{proof}\n")
+}
+
+#[test]
+fn a_caller_proves_itself_by_a_token_a_name_or_both() {
+    let home = Home::new();
+    let tls = "certificate_file = 'own.pem'\nkey_file = 'own.key'\nclient_ca_file = 'clients.pem'";
+    let token = format!("token_sha256 = '{}'", "ab".repeat(32));
+    let (name, id) = ("san = 'Web.internal'", "san = 'spiffe://internal/web'");
+    let both = format!("{token}\n{name}");
+    let callers = [caller("by name", name), caller("by id", id), caller("by both", &both)].concat();
+    let config = home.read(&format!("{tls}\n{callers}")).unwrap();
+    let Callers::Known(known) = config.callers else { panic!("callers are configured") };
+    let name = San::Dns("web.internal".to_owned());
+    let id = San::Uri("spiffe://internal/web".to_owned());
+    let sans: Vec<_> = known.iter().map(|known| known.proof.san().unwrap()).collect();
+    assert_eq!(sans, [&name, &id, &name]);
+    assert_eq!(known[2].proof.token_sha256(), Some(&[0xab; 32]));
+
+    for (tls, callers, expected) in [
+        (
+            tls,
+            caller("one", ""),
+            "callers[0].token_sha256: is missing, and so is san: one of them must be there",
+        ),
+        (
+            "certificate_file = 'own.pem'\nkey_file = 'own.key'",
+            caller("one", "san = 'web.internal'"),
+            "callers[0].san: needs client_ca_file in [server.tls]: no client shows a certificate",
+        ),
+        (
+            tls,
+            caller("one", "san = '*.internal'"),
+            "callers[0].san: must be a DNS name such as \"web.index.internal\", without a wildcard, \
+             or a URI such as \"spiffe://index.internal/web\"",
+        ),
+        (
+            tls,
+            caller("one", "san = 'web.internal'") + &caller("two", "san = 'WEB.internal'"),
+            "callers[1].san: is that of the caller \"one\" too",
+        ),
+        (
+            tls,
+            caller("one", &both) + &caller("two", &token),
+            "callers[1].token_sha256: is that of the caller \"one\" too",
+        ),
+    ] {
+        let mistakes = home.read(&format!("{tls}\n{callers}")).unwrap_err();
+        let found: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
+        assert_eq!(found, [expected]);
     }
 }
