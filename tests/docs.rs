@@ -53,6 +53,10 @@ fn check(config: &Table) {
     fs::write(home.path().join("redis-password"), "a password").unwrap();
     let authority = rcgen::generate_simple_self_signed(["redis.internal".to_owned()]).unwrap();
     fs::write(home.path().join("redis-ca.pem"), authority.cert.pem()).unwrap();
+    let own = rcgen::generate_simple_self_signed(["mintage.internal".to_owned()]).unwrap();
+    fs::write(home.path().join("tls.crt"), own.cert.pem()).unwrap();
+    fs::write(home.path().join("tls.key"), own.signing_key.serialize_pem()).unwrap();
+    fs::write(home.path().join("clients-ca.crt"), authority.cert.pem()).unwrap();
     let file = home.path().join("mintage.toml");
     fs::write(&file, &config).unwrap();
     let checked = mintage().args(["config", "check", "--config"]).arg(&file).output().unwrap();
@@ -60,9 +64,10 @@ fn check(config: &Table) {
     assert!(checked.status.success(), "{said}\n{config}");
 }
 
-/// The README's configurations: the quick start's, the defaults, the callers, Redis
-/// with all it knows, and three kinds of Redis; all but the first laid over the first.
-fn configurations() -> [Table; 7] {
+/// The README's configurations: the quick start's, the defaults, the callers, TLS,
+/// Redis with all it knows, and three kinds of Redis; all but the first laid over the
+/// first.
+fn configurations() -> [Table; 8] {
     let blocks = blocks(&read("README.md"), "toml");
     let quick_start = blocks.first().unwrap();
     let whole = |more: &String| over(quick_start.parse().unwrap(), more.parse().unwrap());
@@ -94,7 +99,7 @@ fn the_defaults_in_the_readme_are_the_defaults() {
     let read = |table: &Table| {
         Config::parse(&table.to_string(), Path::new("."), std::iter::empty()).unwrap()
     };
-    let [quick_start, defaults, _callers, redis, ..] = configurations();
+    let [quick_start, defaults, _callers, _tls, redis, ..] = configurations();
     assert_eq!(read(&quick_start), read(&defaults));
 
     let mut smallest = redis.clone();

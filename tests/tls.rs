@@ -219,7 +219,8 @@ async fn broken_files_change_nothing_and_are_told_once() {
     let (ours, next) = (Authority::new("of clients"), Authority::new("of the next clients"));
     let (first, second) = (authority.server(), authority.server());
     let home = Home::with_clients(&first, &ours);
-    let folder = Folder::new(&toml(&home.mutual("required")));
+    let log = "[log]\nfilter = \"info,mintage::grpc::transport=debug\"";
+    let folder = Folder::new(&format!("{}\n{log}", toml(&home.mutual("required"))));
     let process = Process::start(&folder);
     let address = process.grpc();
     assert!(process.wait_for_line("listening").contains("tls=true"));
@@ -229,6 +230,8 @@ async fn broken_files_change_nothing_and_are_told_once() {
     let mut open = web.client(address, Some(WEB)).await.unwrap();
     open.mint(for_user(None)).await.unwrap();
     assert!(kept_out(called(&newcomer, address, Some(WEB)).await));
+    let line = process.wait_for_line("a TLS handshake failed");
+    assert!(line.contains("DEBUG") && line.contains("UnknownIssuer"), "{line}");
 
     home.put("server.key", &second.key);
     let line = process.wait_for_line("the certificates can't be read again");
