@@ -1,6 +1,7 @@
 """The real service for the tests: built, configured, started, awaited, ended."""
 
 import base64
+import contextlib
 import dataclasses
 import json
 import os
@@ -50,8 +51,14 @@ def issuer():
 @pytest.fixture(scope="session")
 def mintage(tmp_path_factory, issuer):
     """`mintage serve` on a free port, ready."""
+    with running(tmp_path_factory.mktemp("mintage"), issuer.url) as service:
+        yield service
+
+
+@contextlib.contextmanager
+def running(home, issuer_url, more="", open_channel=grpc.insecure_channel):
+    """`mintage serve` with its files in `home`, and `more` in its configuration."""
     binary = _binary()
-    home = tmp_path_factory.mktemp("mintage")
     keys = home / "keys"
     keys.mkdir(mode=0o700)
     generated = subprocess.run(
@@ -61,7 +68,7 @@ def mintage(tmp_path_factory, issuer):
     key_id = generated.stdout.split()[-1]
     port = _free_port()
     config = home / "mintage.toml"
-    config.write_text(_config(port, key_id, issuer.url))
+    config.write_text(_config(port, key_id, issuer_url) + more)
     log = home / "mintage.log"
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -70,7 +77,7 @@ def mintage(tmp_path_factory, issuer):
         )
     try:
         address = f"127.0.0.1:{port}"
-        channel = grpc.insecure_channel(address)
+        channel = open_channel(address)
         _wait_until_ready(channel, process, log)
         master_keys = {
             path.name: base64.b64decode(path.read_text())
