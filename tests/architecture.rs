@@ -154,6 +154,11 @@ const CONFINED: &[Confined] = &[
         to: &["keysets/http.rs"],
         why: "one client, bounded and without redirects",
     },
+    Confined {
+        what: "webpki",
+        to: &["grpc/tls.rs"],
+        why: "names are read out of verified certificates in one place",
+    },
     Confined { what: "redis", to: &["store/"], why: "a store is a port" },
     Confined { what: "tonic", to: &["grpc/", "demo/", "app.rs"], why: "the wire ends in grpc/" },
     Confined { what: "tonic_types", to: &["grpc/", "demo/"], why: "the wire ends in grpc/" },

@@ -6,21 +6,26 @@
 mod support;
 
 use std::{
-    net::SocketAddr,
+    net::{SocketAddr, TcpStream},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
-use mintage::{app::Server, grpc::proto};
+use mintage::{
+    app::{Server, SystemClock},
+    grpc::proto,
+    ports::Clock as _,
+};
 use support::{
     clock::ManualClock,
     http2::Peer,
+    issuer::{Behaviour, TestIssuer},
     process::{Folder, Process},
     service::{
-        BEGIN, WEB, configuration_with, for_user, github_publisher, project, publishing, server,
-        trusted, verifying,
+        BEGIN, WEB, configuration_with, for_user, github_claims, github_publisher, project,
+        publishing, server, trusted, verifying,
     },
     tls::{Authority, Dialer, Home, Identity, certificate_of, der},
     until,
@@ -157,6 +162,32 @@ async fn clients_come_in_with_a_certificate_of_their_authority() {
     }
     let unasked = start(&home.section(""));
     assert_eq!(called(&bad, unasked.grpc_address(), Some(WEB)).await, Ok(()), "nobody asks");
+}
+
+#[tokio::test]
+async fn at_the_end_running_calls_are_answered() {
+    let authority = Authority::new("of servers");
+    let home = Home::new(&authority.server());
+    let issuer = TestIssuer::start();
+    issuer.behave(Behaviour::Held);
+    let bounds = format!("shutdown_grace = \"60s\", {}", home.section(""));
+    let folder = Folder::new(&configuration_with(&bounds, &issuer.url(), "", ""));
+    let mut process = Process::start(&folder);
+    let address = process.grpc();
+    let mut client = Dialer::trusting(&authority).client(address, Some(WEB)).await.unwrap();
+    let id_token = issuer.id_token(&github_claims(SystemClock.now().seconds(), "1"));
+    let request = publishing(&issuer.url(), id_token);
+    let running = tokio::spawn(async move { client.mint(request).await });
+    until("the issuer is asked", || issuer.discoveries() > 0).await;
+    // Nothing was said on it: nobody waits for it.
+    let _silent = Peer::silent(address);
+
+    process.signal("TERM");
+    until("nobody is let in any more", || TcpStream::connect(address).is_err()).await;
+    assert!(process.runs(), "a call still runs");
+    issuer.behave(Behaviour::Normal);
+    assert!(running.await.unwrap().unwrap().into_inner().token.starts_with("pypi-"));
+    assert_eq!(process.end().await.code(), Some(0), "{}", process.err());
 }
 
 /// Whose certificate a new connection is shown.
