@@ -7,6 +7,7 @@
 //! steers: the admin port, the keyring's folder, the certificates, the store's health, the end.
 
 mod admin;
+mod callers;
 mod certificates;
 mod keys;
 mod parts;
@@ -30,9 +31,9 @@ use tokio::{
 };
 
 use crate::{
-    config::{Config, KeyringConfig},
+    config::{Config, KeyringConfig, Source},
     grpc::{
-        self, TokenServer,
+        self, SharedCallers, TokenServer,
         gate::{Gate, Refusals},
         pace::Pace,
         transport::{self, Phase},
@@ -42,6 +43,7 @@ use crate::{
     service::Service,
 };
 
+use callers::CallerFile;
 use certificates::Certificates;
 use keys::{KeyFolder, Look};
 pub use parts::{SystemClock, SystemRandomness};
@@ -108,13 +110,14 @@ pub struct Server {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// Runs the service until it is told to stop, by SIGTERM or SIGINT.
-pub fn run(config: &Config, keyring: Keyring) -> Result<(), StartFailed> {
+/// Runs the service until it is told to stop, by SIGTERM or SIGINT. Callers that change
+/// in the configuration's source are taken from there.
+pub fn run(config: &Config, keyring: Keyring, source: Source) -> Result<(), StartFailed> {
     let signals = Builder::new_current_thread().enable_all().build()?;
     // Before anybody hears that the service listens: a signal that came first
     // would end the process in the middle of its calls.
     let told_to_stop = signals.block_on(async { stop_signals() })?;
-    let server = Server::start(config, keyring, World::system())?;
+    let server = Server::start_from(Some(source), config, keyring, World::system())?;
     signals.block_on(told_to_stop);
     tracing::info!(grace = ?config.server.shutdown_grace, "stopping: running calls may end");
     server.stop();
@@ -140,6 +143,15 @@ impl Server {
     /// Starts the service, and comes back when its ports are open and its store was
     /// asked whether it is there: whoever asks for health from then on hears the truth.
     pub fn start(config: &Config, keyring: Keyring, world: World) -> Result<Self, StartFailed> {
+        Self::start_from(None, config, keyring, world)
+    }
+
+    fn start_from(
+        source: Option<Source>,
+        config: &Config,
+        keyring: Keyring,
+        world: World,
+    ) -> Result<Self, StartFailed> {
         let clock = Arc::clone(&world.clock);
         let shared = store::store(&config.store, clock.now());
         let store = Arc::clone(&shared.store);
@@ -157,7 +169,8 @@ impl Server {
 
         let (phase, phases) = watch::channel(Phase::Cut);
         let server = TokenServer::new(Arc::clone(&service));
-        let served = grpc::served(server, parts::callers(config), phases.clone())?;
+        let callers = SharedCallers::new(parts::callers(&config.callers));
+        let served = grpc::served(server, callers.clone(), phases.clone())?;
         let (gate_bounds, connection_bounds) = parts::bounds(&config.server);
         let gate = Gate::new(served, gate_bounds);
         let places = transport::places(connection_bounds);
@@ -193,10 +206,13 @@ impl Server {
             grace: config.server.shutdown_grace,
         };
         let tls = certificates.is_some();
+        let held = config.callers.clone();
+        let callers = source.map(|source| CallerFile::new(source, callers, held));
+        let watched = Watched { certificates, callers };
         let (first_probe, first_probed) = blocking::channel();
         let runtime = Builder::new_current_thread().enable_all().build()?;
         threads.push(named("mintage-steer".to_owned(), move || {
-            steering.run(&runtime, admin, certificates, first_probe, stopped);
+            steering.run(&runtime, admin, watched, first_probe, stopped);
         })?);
         // Nothing is ever sent: it is heard that the other end was dropped.
         let _ = first_probed.recv();
@@ -243,7 +259,13 @@ struct Steering {
     grace: Duration,
 }
 
-/// How often the keyring's folder is looked at. A key must be everywhere before
+/// Files whose changes are taken while the service runs, beside the keyring's.
+struct Watched {
+    certificates: Option<Certificates>,
+    callers: Option<CallerFile>,
+}
+
+/// How often the keyring's folder is looked at, and other files. A key must be everywhere before
 /// it mints anywhere, and nobody rotates in less than a minute.
 const KEYRING_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -272,7 +294,7 @@ impl Steering {
         self,
         runtime: &Runtime,
         admin: Option<std::net::TcpListener>,
-        certificates: Option<Certificates>,
+        watched: Watched,
         first_probe: blocking::Sender<()>,
         mut stopped: mpsc::Receiver<()>,
     ) {
@@ -280,9 +302,8 @@ impl Steering {
             if let Some(listener) = admin {
                 tokio::spawn(admin::serve(listener, self.phase.clone()));
             }
-            if let Some(certificates) = certificates {
-                tokio::spawn(certificates.watch());
-            }
+            watched.certificates.map(|files| tokio::spawn(files.watch()));
+            watched.callers.map(|file| tokio::spawn(file.watch()));
             tokio::select! {
                 _ = stopped.recv() => {}
                 () = self.watch_keyring() => {}

@@ -19,12 +19,13 @@ use support::{
     issuer::{Behaviour, TestIssuer},
     process::{Folder, PATIENCE, Process},
     service::{
-        Client, WEB, client_at, configuration, configuration_with, for_user, github_claims,
-        publishing, reasons, verifying,
+        Client, SCANNER, WEB, client_at, configuration, configuration_with, for_user,
+        github_claims, publishing, reasons, sha256_hex, verifying,
     },
     until,
 };
 use tokio::time::{Instant, timeout};
+use tonic::Code;
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
@@ -202,6 +203,44 @@ async fn a_key_is_known_as_soon_as_its_file_is_there_and_ends_with_it() {
     assert_eq!(reasons(&verify(&client, &foreign).await), ["TOKEN_KEY_UNKNOWN"]);
     assert_eq!(reasons(&verify(&client, &own).await), [""; 0]);
     assert_eq!(process.err().matches("the keyring can't be read again").count(), 1);
+}
+
+#[tokio::test]
+async fn callers_come_and_go_with_the_configuration_and_a_broken_one_changes_nothing() {
+    let folder = Folder::new(&plain());
+    let process = Process::start(&folder);
+    let web = client_at(process.grpc(), Some(WEB)).await;
+    let newcomer = client_at(process.grpc(), Some("the web tier's next token")).await;
+    let scanner = client_at(process.grpc(), Some(SCANNER)).await;
+    let may_mint = async |client: &Client| {
+        client.clone().mint(for_user(None)).await.map(drop).map_err(|status| status.code())
+    };
+    assert_eq!(may_mint(&web).await, Ok(()));
+    assert_eq!(may_mint(&newcomer).await, Err(Code::Unauthenticated));
+    assert_eq!(may_mint(&scanner).await, Err(Code::PermissionDenied));
+
+    // A broken file changes nothing, and is told once; nor may the last caller go.
+    folder.configure(&plain().replace("may = [\"revoke\"]", "may = [\"everything\"]"));
+    let line = process.wait_for_line("the configuration can't be read again");
+    assert!(line.contains("callers[1].may[0]: must be one of"), "{line}");
+    let (before, rest) =
+        plain().split_once("[[callers]]").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    let (_, after) = rest.split_once("[[issuers]]").unwrap();
+    folder.configure(&format!("{before}[[issuers]]{after}"));
+    process.wait_for_line("the first one comes, and the last one goes, with a restart");
+    assert_eq!(may_mint(&web).await, Ok(()));
+    assert_eq!(may_mint(&newcomer).await, Err(Code::Unauthenticated));
+
+    // Another token for one, another right for the other; the same connections.
+    let next = plain()
+        .replace(&sha256_hex(WEB), &sha256_hex("the web tier's next token"))
+        .replace("may = [\"revoke\"]", "may = [\"mint-user\"]");
+    folder.configure(&next);
+    process.wait_for_line("the callers changed");
+    assert_eq!(may_mint(&web).await, Err(Code::Unauthenticated));
+    assert_eq!(may_mint(&newcomer).await, Ok(()));
+    assert_eq!(may_mint(&scanner).await, Ok(()));
+    assert_eq!(process.err().matches("the configuration can't be read again").count(), 2);
 }
 
 #[tokio::test]

@@ -131,8 +131,8 @@ fn index(name: &str, configured: &IndexConfig, issuers: &[Arc<Issuer>]) -> Index
 }
 
 /// Who may call.
-pub(super) fn callers(config: &Config) -> CallerTokens {
-    match &config.callers {
+pub(super) fn callers(config: &Callers) -> CallerTokens {
+    match config {
         Callers::Anonymous => CallerTokens::anonymous(),
         Callers::Known(callers) => {
             let known = callers.iter().map(|known| (known.proof.clone(), known.caller.clone()));

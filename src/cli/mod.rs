@@ -16,9 +16,8 @@ use clap::{Parser, Subcommand, builder::Styles};
 
 use crate::{
     app,
-    config::{Config, Mistakes},
+    config::{Mistakes, Source},
     demo,
-    macaroon::Keyring,
     paint::{self, BAD, HEAD, NAME},
     telemetry,
 };
@@ -126,11 +125,11 @@ struct ConfigFile {
 }
 
 impl ConfigFile {
-    fn load(&self) -> Result<(Config, Keyring), Failed> {
+    fn source(&self) -> Source {
         // A variable that isn't UTF-8 is no value of ours; `std::env::vars` would panic.
         let environment = std::env::vars_os()
             .filter_map(|(name, text)| name.into_string().ok().zip(text.into_string().ok()));
-        Ok(Config::load_with_keyring(&self.path, environment)?)
+        Source::new(self.path.clone(), environment)
     }
 }
 
@@ -139,7 +138,7 @@ impl Command {
         match self {
             Self::Serve(file) => serve(&file),
             Self::Config(ConfigCommand::Check(file)) => {
-                let (config, keyring) = file.load()?;
+                let (config, keyring) = file.source().load()?;
                 print(&check::report(&file.path, &config, &keyring))
             }
             Self::Keys(command) => command.run(),
@@ -152,7 +151,8 @@ impl Command {
 }
 
 fn serve(file: &ConfigFile) -> Result<(), Failed> {
-    let (config, keyring) = file.load()?;
+    let source = file.source();
+    let (config, keyring) = source.load()?;
     let _log = telemetry::start(&config.log).map_err(|error| Failed::one(error.to_string()))?;
-    app::run(&config, keyring).map_err(|failed| Failed::one(failed.to_string()))
+    app::run(&config, keyring, source).map_err(|failed| Failed::one(failed.to_string()))
 }

@@ -41,6 +41,7 @@ mod mistake;
 mod reader;
 mod secret;
 mod server;
+mod source;
 mod store;
 
 #[cfg(test)]
@@ -69,12 +70,13 @@ pub use log::{LogConfig, LogFormat};
 pub use mistake::{Mistake, Mistakes};
 pub use secret::{SecretBytes, SecretText};
 pub use server::{ClientCertificates, ServerConfig, TlsConfig, TlsContent, TlsFiles};
+pub use source::Source;
 pub use store::{ClientPem, Endpoint, RedisConfig, RedisTls, RedisTopology, StoreConfig};
 
 use reader::{Reading, Section, address, boolean, string};
 
 /// Longest configuration file, in bytes. Ten thousand indexes fit.
-const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
+const MAX_FILE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Everything that is configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,9 +163,9 @@ impl Draft {
         let place = path.display().to_string();
         let mut bytes = Vec::new();
         File::open(path)
-            .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
+            .and_then(|file| file.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes))
             .map_err(|error| Mistakes::one(&place, format!("can't be read: {error}")))?;
-        if bytes.len() as u64 > MAX_FILE_BYTES {
+        if bytes.len() > MAX_FILE_BYTES {
             return Err(Mistakes::one(place, "is longer than 4 MiB, so it is no configuration"));
         }
         let text = String::from_utf8(bytes)

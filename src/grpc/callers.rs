@@ -19,6 +19,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use arc_swap::ArcSwap;
 use futures_util::future::Either;
 use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
 use sha2::{Digest as _, Sha256};
@@ -39,6 +40,22 @@ pub enum CallerTokens {
     Anonymous(Arc<Caller>),
     /// Each proves itself.
     Known(KnownCallers),
+}
+
+/// The callers as the next call is held against. Its clones are the same ones.
+#[derive(Clone, Debug)]
+pub struct SharedCallers(Arc<ArcSwap<CallerTokens>>);
+
+impl SharedCallers {
+    /// These, until others replace them.
+    pub fn new(callers: CallerTokens) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(callers)))
+    }
+
+    /// Every call from now on is held against these.
+    pub fn replace(&self, callers: CallerTokens) {
+        self.0.store(Arc::new(callers));
+    }
 }
 
 /// Callers that prove themselves.
@@ -153,13 +170,13 @@ impl KnownCallers {
 #[derive(Clone, Debug)]
 pub(crate) struct Guarded<S> {
     inner: S,
-    callers: Arc<CallerTokens>,
+    callers: SharedCallers,
     purse: Purse,
 }
 
 impl<S> Guarded<S> {
     /// A guard in front of a service.
-    pub(super) fn new(inner: S, callers: Arc<CallerTokens>) -> Self {
+    pub(super) fn new(inner: S, callers: SharedCallers) -> Self {
         Self { inner, callers, purse: Purse::full() }
     }
 }
@@ -191,7 +208,7 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let sans = request.extensions().get::<PeerSans>().map(PeerSans::sans);
-        match self.callers.authenticate(request.headers(), sans) {
+        match self.callers.0.load().authenticate(request.headers(), sans) {
             Ok(caller) => {
                 request.extensions_mut().insert(Proven(caller));
                 let held = Held::nothing(&self.purse);

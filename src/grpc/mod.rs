@@ -20,7 +20,7 @@ pub mod status;
 pub mod tls;
 pub mod transport;
 
-pub use callers::{CallerTokens, KnownCallers};
+pub use callers::{CallerTokens, KnownCallers, SharedCallers};
 pub(crate) use served::Served;
 pub use server::TokenServer;
 pub(crate) use server::served;

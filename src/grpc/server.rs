@@ -7,7 +7,7 @@ use tonic::{Request, Response, Status, service::Routes};
 use tonic_health::pb::health_server::HealthServer;
 
 use super::{
-    CallerTokens, MAX_MESSAGE_BYTES, MAX_NAME_MESSAGE_BYTES, Served,
+    MAX_MESSAGE_BYTES, MAX_NAME_MESSAGE_BYTES, Served, SharedCallers,
     audit::{self, Call, Outcome},
     callers::{Guarded, Proven},
     convert::{self, VerifyCredential},
@@ -40,7 +40,7 @@ impl TokenServer {
 /// one before it, for everybody.
 pub(crate) fn served(
     server: TokenServer,
-    callers: CallerTokens,
+    callers: SharedCallers,
     phase: watch::Receiver<Phase>,
 ) -> Result<Served, tonic_reflection::server::Error> {
     let reflection = || {
@@ -56,7 +56,7 @@ pub(crate) fn served(
     let v1 = reflection().build_v1()?.max_decoding_message_size(MAX_NAME_MESSAGE_BYTES);
     let v1alpha = reflection().build_v1alpha()?.max_decoding_message_size(MAX_NAME_MESSAGE_BYTES);
     let others = Routes::new(health).add_service(v1).add_service(v1alpha).prepare();
-    Ok(Served::new(Guarded::new(tokens, Arc::new(callers)), others))
+    Ok(Served::new(Guarded::new(tokens, callers), others))
 }
 
 #[tonic::async_trait]

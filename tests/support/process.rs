@@ -54,6 +54,13 @@ impl Folder {
         fs::remove_file(self.keys().join(id)).unwrap();
     }
 
+    /// Lays another configuration down, at once.
+    pub fn configure(&self, toml: &str) {
+        let draft = self.0.path().join("draft");
+        fs::write(&draft, toml).unwrap();
+        fs::rename(draft, self.configuration()).unwrap();
+    }
+
     /// Where the configuration is.
     pub fn configuration(&self) -> PathBuf {
         self.0.path().join("mintage.toml")
