@@ -9,6 +9,7 @@
 mod admin;
 mod callers;
 mod certificates;
+mod core;
 mod keys;
 mod parts;
 mod readiness;
@@ -35,7 +36,6 @@ use crate::{
     grpc::{
         self, SharedCallers, TokenServer,
         gate::{Gate, Refusals},
-        pace::Pace,
         transport::{self, Phase},
     },
     macaroon::Keyring,
@@ -43,6 +43,7 @@ use crate::{
     service::Service,
 };
 
+use self::core::Core;
 use callers::CallerFile;
 use certificates::Certificates;
 use keys::{KeyFolder, Look};
@@ -177,23 +178,15 @@ impl Server {
 
         let mut threads = Vec::with_capacity(listeners.len() + 1);
         for (at, listener) in listeners.into_iter().enumerate() {
-            let (gate, pace) = (gate.clone(), Pace::new(Instant::now()));
-            let runtime = runtime_of(&pace)?;
-            let (places, phases) = (Arc::clone(&places), phases.clone());
-            let tls = certificates.as_ref().map(Certificates::tls);
-            threads.push(named(format!("mintage-{at}"), move || {
-                runtime.block_on(async move {
-                    match tokio::net::TcpListener::from_std(listener) {
-                        Ok(listener) => {
-                            let bounds = connection_bounds;
-                            let service = |turn| gate.of(turn);
-                            transport::serve(listener, service, bounds, places, pace, tls, phases)
-                                .await;
-                        }
-                        Err(error) => tracing::error!(%error, "a listener could not be used"),
-                    }
-                });
-            })?);
+            let core = Core {
+                listener,
+                gate: gate.clone(),
+                bounds: connection_bounds,
+                places: Arc::clone(&places),
+                tls: certificates.as_ref().map(Certificates::tls),
+                phases: phases.clone(),
+            };
+            threads.push(named(format!("mintage-{at}"), core.served()?)?);
         }
         let (stop, stopped) = mpsc::channel(1);
         let steering = Steering {
@@ -274,16 +267,6 @@ const REFUSALS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How often the store is asked whether it is there.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
-
-/// A core's runtime, which tells its pace when the core has nothing to do.
-fn runtime_of(pace: &Pace) -> io::Result<Runtime> {
-    let (parking, unparking) = (pace.clone(), pace.clone());
-    Builder::new_current_thread()
-        .enable_all()
-        .on_thread_park(move || parking.parked(Instant::now()))
-        .on_thread_unpark(move || unparking.unparked(Instant::now()))
-        .build()
-}
 
 /// A store bounds its own answers, as its configuration says; this bounds a store
 /// that doesn't.
