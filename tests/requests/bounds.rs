@@ -166,6 +166,8 @@ async fn a_lifetime_is_a_positive_time_within_bounds() {
             Ok(minted) => {
                 assert!(good, "{seconds}, {nanos}");
                 let end = scene.now() + 1 + seconds + i64::from(nanos > 0);
+                // PEP 807's bound is one of the end, too.
+                let end = end.min(scene.now() + 21_600);
                 assert_eq!(minted.expires_at.unwrap().seconds, end);
             }
             refused => {
