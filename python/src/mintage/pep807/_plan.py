@@ -188,7 +188,7 @@ def _mint(index: Index, request: Request, media_type: str) -> Steps:
             id_token=payload.id_token,
             candidates=candidates,
             features=payload.features or index.default_features,
-            lifetime=index.asked_lifetime,
+            lifetime=index.lifetime,
             request_id=_payload.request_id(index.name, payload.id_token, requester.ip),
             requester=requester,
         )

@@ -68,14 +68,6 @@ class Index:
         if self.lifetime is not None and not _SHORTEST <= self.lifetime <= _LONGEST:
             raise ValueError("lifetime is 15 minutes to 6 hours (PEP 807)")
 
-    @property
-    def asked_lifetime(self) -> timedelta | None:
-        """The lifetime to ask the service for. Since it rounds ends up to whole seconds, six
-        hours of it could be a little more than PEP 807 allows."""
-        if self.lifetime is None:
-            return None
-        return min(self.lifetime, _LONGEST - timedelta(seconds=1))
-
 
 @dataclass(frozen=True)
 class Request:
