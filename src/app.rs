@@ -7,12 +7,12 @@
 //! steers: the admin port, the keyring's folder, the certificates, the store's health, the end.
 
 mod admin;
-mod callers;
 mod certificates;
 mod core;
 mod keys;
 mod parts;
 mod readiness;
+mod source;
 mod store;
 
 use std::{
@@ -38,17 +38,17 @@ use crate::{
         gate::{Gate, Refusals},
         transport::{self, Phase},
     },
-    macaroon::Keyring,
+    macaroon::{KeyId, Keyring},
     ports::{Clock, Randomness, Store},
     service::Service,
 };
 
 use self::core::Core;
-use callers::CallerFile;
 use certificates::Certificates;
-use keys::{KeyFolder, Look};
+use keys::KeyFolder;
 pub use parts::{SystemClock, SystemRandomness};
 use readiness::{Probed, Readiness, Turn};
+use source::{SourceFile, Takers};
 
 /// Why the service did not start: one sentence.
 #[derive(Debug, thiserror::Error)]
@@ -111,8 +111,8 @@ pub struct Server {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// Runs the service until it is told to stop, by SIGTERM or SIGINT. Callers that change
-/// in the configuration's source are taken from there.
+/// Runs the service until it is told to stop, by SIGTERM or SIGINT. What may change while it
+/// runs is taken from the configuration's source.
 pub fn run(config: &Config, keyring: Keyring, source: Source) -> Result<(), StartFailed> {
     let signals = Builder::new_current_thread().enable_all().build()?;
     // Before anybody hears that the service listens: a signal that came first
@@ -155,7 +155,7 @@ impl Server {
     ) -> Result<Self, StartFailed> {
         let clock = Arc::clone(&world.clock);
         let shared = store::store(&config.store, clock.now());
-        let store = Arc::clone(&shared.store);
+        let (store, credentials) = (Arc::clone(&shared.store), shared.credentials.clone());
         let service = Arc::new(parts::service(config, keyring, shared, world)?);
         let certificates = config.tls.clone().map(Certificates::new).transpose()?;
         let listeners =
@@ -189,19 +189,21 @@ impl Server {
             threads.push(named(format!("mintage-{at}"), core.served()?)?);
         }
         let (stop, stopped) = mpsc::channel(1);
+        let (current, currents) = watch::channel(config.keyring.current.clone());
         let steering = Steering {
             service,
             store,
             clock,
             keyring: config.keyring.clone(),
+            currents,
             phase,
             refusals: gate.refusals(),
             grace: config.server.shutdown_grace,
         };
         let tls = certificates.is_some();
-        let held = config.callers.clone();
-        let callers = source.map(|source| CallerFile::new(source, callers, held));
-        let watched = Watched { certificates, callers };
+        let takers = Takers { callers, credentials, current };
+        let source = source.map(|source| SourceFile::new(source, takers, config.clone()));
+        let watched = Watched { certificates, source };
         let (first_probe, first_probed) = blocking::channel();
         let runtime = Builder::new_current_thread().enable_all().build()?;
         threads.push(named("mintage-steer".to_owned(), move || {
@@ -247,6 +249,8 @@ struct Steering {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     keyring: KeyringConfig,
+    /// The key that mints, as the configuration names it.
+    currents: watch::Receiver<KeyId>,
     phase: watch::Sender<Phase>,
     refusals: Refusals,
     grace: Duration,
@@ -255,12 +259,12 @@ struct Steering {
 /// Files whose changes are taken while the service runs, beside the keyring's.
 struct Watched {
     certificates: Option<Certificates>,
-    callers: Option<CallerFile>,
+    source: Option<SourceFile>,
 }
 
-/// How often the keyring's folder is looked at, and other files. A key must be everywhere before
-/// it mints anywhere, and nobody rotates in less than a minute.
-const KEYRING_INTERVAL: Duration = Duration::from_secs(5);
+/// How often the keyring's folder is looked at, and other files: reading them costs next to
+/// nothing, and whoever changes something waits until every replica has taken it.
+const KEYRING_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How often it is told that calls were refused because there were too many.
 const REFUSALS_INTERVAL: Duration = Duration::from_secs(10);
@@ -286,7 +290,7 @@ impl Steering {
                 tokio::spawn(admin::serve(listener, self.phase.clone()));
             }
             watched.certificates.map(|files| tokio::spawn(files.watch()));
-            watched.callers.map(|file| tokio::spawn(file.watch()));
+            watched.source.map(|file| tokio::spawn(file.watch()));
             tokio::select! {
                 _ = stopped.recv() => {}
                 () = self.watch_keyring() => {}
@@ -302,23 +306,25 @@ impl Steering {
         });
     }
 
-    /// Takes every change of the keyring's folder.
+    /// Takes every change of the keyring's folder, and of the key that mints.
     async fn watch_keyring(&self) {
         let mut ticks = interval(KEYRING_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut folder = KeyFolder::new(self.keyring.clone());
+        let mut currents = self.currents.clone();
         loop {
-            ticks.tick().await;
-            match folder.look(&self.service.keyring()) {
-                Look::Same => {}
-                Look::Changed(keyring) => {
-                    let keys = format!("{keyring:?}");
-                    self.service.replace_keyring(keyring);
-                    tracing::info!(keys, "the keyring changed");
-                }
-                Look::Mistaken(mistakes) => {
-                    tracing::error!(%mistakes, "the keyring can't be read again; the one in memory stays");
-                }
+            tokio::select! {
+                _ = ticks.tick() => {}
+                Ok(()) = currents.changed() => folder.promote(currents.borrow_and_update().clone()),
+            }
+            let look = folder.look(&self.service.keyring());
+            if let Some(keyring) = look.changed {
+                let keys = format!("{keyring:?}");
+                self.service.replace_keyring(keyring);
+                tracing::info!(keys, "the keyring changed");
+            }
+            if let Some(mistakes) = look.mistaken {
+                tracing::error!(%mistakes, "the keyring can't be read again; the one in memory stays");
             }
         }
     }

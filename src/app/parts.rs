@@ -53,7 +53,7 @@ impl Randomness for SystemRandomness {
 pub(super) fn service(
     config: &Config,
     keyring: Keyring,
-    Shared { store, shelf }: Shared,
+    Shared { store, shelf, .. }: Shared,
     world: World,
 ) -> Result<Service, StartFailed> {
     let keyring = Arc::new(ArcSwap::from_pointee(keyring));

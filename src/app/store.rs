@@ -8,7 +8,10 @@ use crate::{
     clock::Timestamp,
     config::{Endpoint, RedisConfig, RedisTls, RedisTopology, SecretText, StoreConfig},
     ports::{KeySetShelf, Store},
-    store::{Address, Login, MemoryStore, RedisSettings, RedisStore, Tls, Topology},
+    store::{
+        Address, Credentials, Login, MemoryStore, RedisSettings, RedisStore, SharedCredentials,
+        Tls, Topology,
+    },
 };
 
 /// What a store holds for the service.
@@ -17,6 +20,8 @@ pub(super) struct Shared {
     pub(super) store: Arc<dyn Store>,
     /// Where they leave key sets for each other, if there may be several.
     pub(super) shelf: Option<Arc<dyn KeySetShelf>>,
+    /// What its connections are opened with, if there are any.
+    pub(super) credentials: Option<SharedCredentials>,
 }
 
 /// The store of a configuration. Redis isn't asked yet: a service starts without
@@ -24,16 +29,31 @@ pub(super) struct Shared {
 pub(super) fn store(config: &StoreConfig, started_at: Timestamp) -> Shared {
     match config {
         StoreConfig::Memory { max_entries } => {
-            Shared { store: Arc::new(MemoryStore::new(started_at, *max_entries)), shelf: None }
+            let store = Arc::new(MemoryStore::new(started_at, *max_entries));
+            Shared { store, shelf: None, credentials: None }
         }
         StoreConfig::Redis(redis) => {
-            let store = Arc::new(RedisStore::new(settings(redis)));
-            Shared { store: Arc::clone(&store) as _, shelf: Some(store) }
+            let credentials = SharedCredentials::new(credentials(redis));
+            let store = Arc::new(RedisStore::new(settings(redis, credentials.clone())));
+            Shared {
+                store: Arc::clone(&store) as _,
+                shelf: Some(store),
+                credentials: Some(credentials),
+            }
         }
     }
 }
 
-fn settings(config: &RedisConfig) -> RedisSettings {
+/// What connections of this configuration are opened with.
+pub(super) fn credentials(config: &RedisConfig) -> Credentials {
+    Credentials {
+        tls: config.tls.as_ref().map(tls),
+        login: login(config.username.as_ref(), config.password.as_ref()),
+        sentinel_login: login(config.sentinel_username.as_ref(), config.sentinel_password.as_ref()),
+    }
+}
+
+fn settings(config: &RedisConfig, credentials: SharedCredentials) -> RedisSettings {
     RedisSettings {
         topology: match &config.topology {
             RedisTopology::Single(endpoint) => Topology::Single(address(endpoint)),
@@ -43,9 +63,7 @@ fn settings(config: &RedisConfig) -> RedisSettings {
             },
             RedisTopology::Cluster(nodes) => Topology::Cluster(nodes.iter().map(address).collect()),
         },
-        tls: config.tls.as_ref().map(tls),
-        login: login(config.username.as_ref(), config.password.as_ref()),
-        sentinel_login: login(config.sentinel_username.as_ref(), config.sentinel_password.as_ref()),
+        credentials,
         database: config.database,
         prefix: config.prefix.clone(),
         timeout: config.timeout,

@@ -52,7 +52,7 @@ use std::{
     fs::File,
     io::Read as _,
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use toml::Table;
@@ -70,7 +70,7 @@ pub use log::{LogConfig, LogFormat};
 pub use mistake::{Mistake, Mistakes};
 pub use secret::{SecretBytes, SecretText};
 pub use server::{ClientCertificates, ServerConfig, TlsConfig, TlsContent, TlsFiles};
-pub use source::Source;
+pub use source::{Seen, Source};
 pub use store::{ClientPem, Endpoint, RedisConfig, RedisTls, RedisTopology, StoreConfig};
 
 use reader::{Reading, Section, address, boolean, string};
@@ -107,6 +107,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// TLS on the gRPC port; `[server.tls]`, none where not given.
     pub tls: Option<TlsConfig>,
+    /// Every path that it names: what lies there may change while the service runs.
+    pub paths: Vec<PathBuf>,
 }
 
 impl Config {
@@ -223,6 +225,7 @@ fn whole(mut root: Section<'_>) -> (Option<Config>, Option<KeyringConfig>) {
     let limits = limits::read(root.section("limits"));
     let log = log::read(root.section("log"));
     let (server, tls) = server::read(root.section("server"));
+    let paths = root.paths();
     root.end();
 
     let config = keyring.clone().zip(store).map(|(keyring, store)| Config {
@@ -238,6 +241,7 @@ fn whole(mut root: Section<'_>) -> (Option<Config>, Option<KeyringConfig>) {
         log,
         server,
         tls,
+        paths,
     });
     (config, keyring)
 }

@@ -25,6 +25,7 @@ pub(super) struct Reading {
     mistakes: RefCell<Vec<Mistake>>,
     variables: BTreeMap<String, Variable>,
     directory: PathBuf,
+    files: RefCell<Vec<PathBuf>>,
 }
 
 /// A value's origin in the environment.
@@ -41,7 +42,8 @@ impl Reading {
         variables: BTreeMap<String, Variable>,
         mistakes: Vec<Mistake>,
     ) -> Self {
-        Self { mistakes: RefCell::new(mistakes), variables, directory: directory.to_owned() }
+        let (mistakes, directory) = (RefCell::new(mistakes), directory.to_owned());
+        Self { mistakes, variables, directory, files: RefCell::default() }
     }
 
     /// The whole document.
@@ -227,8 +229,17 @@ impl<'r> Section<'r> {
 
     /// A reader of paths; relative ones start at the configuration's folder.
     pub(super) fn path_reader(&self) -> impl Fn(&Found<'_>) -> Read<PathBuf> + use<'r> {
-        let directory = self.reading.directory.as_path();
-        move |found| Ok(directory.join(nonempty(found)?))
+        let reading = self.reading;
+        move |found| {
+            let path = reading.directory.join(nonempty(found)?);
+            reading.files.borrow_mut().push(path.clone());
+            Ok(path)
+        }
+    }
+
+    /// Every path that was read so far, of the whole document.
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        self.reading.files.borrow().clone()
     }
 
     /// Whether the section has this key, read or not.

@@ -1,8 +1,11 @@
 //! Where a configuration comes from, so that it can be read again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::{Callers, Config, Mistakes, file};
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+use super::{Config, Mistakes, file};
 use crate::macaroon::Keyring;
 
 /// What the names of our variables begin with.
@@ -26,13 +29,27 @@ impl Source {
         Config::load_with_keyring(&self.path, self.environment.iter().cloned())
     }
 
-    /// Who may call, according to the whole configuration as it is now.
-    pub fn callers(&self) -> Result<Callers, Mistakes> {
-        Config::load(&self.path, self.environment.iter().cloned()).map(|config| config.callers)
+    /// The whole configuration as it is now, but for the keys.
+    pub fn config(&self) -> Result<Config, Mistakes> {
+        Config::load(&self.path, self.environment.iter().cloned())
     }
 
-    /// The file as it is now, to see whether it changed; empty where it can't be read.
-    pub fn text(&self) -> Vec<u8> {
-        file::content(&self.path, super::MAX_FILE_BYTES).unwrap_or_default()
+    /// What the file holds now, and each of these.
+    pub fn look(&self, paths: &[PathBuf]) -> Seen {
+        let mut hash = Sha256::new();
+        for path in std::iter::once(&self.path).chain(paths) {
+            hash.update(content_hash(path));
+        }
+        Seen(hash.finalize().into())
     }
+}
+
+/// What files held at one moment, to see whether they changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen([u8; 32]);
+
+/// One and the same for whatever can't be read, a folder for instance.
+fn content_hash(path: &Path) -> [u8; 32] {
+    let content = file::content(path, super::MAX_FILE_BYTES).map(Zeroizing::new);
+    content.map(|content| Sha256::digest(&*content).into()).unwrap_or_default()
 }

@@ -11,7 +11,9 @@ mod redis;
 
 pub use self::{
     memory::MemoryStore,
-    redis::{Address, Login, RedisSettings, RedisStore, Tls, Topology},
+    redis::{
+        Address, Credentials, Login, RedisSettings, RedisStore, SharedCredentials, Tls, Topology,
+    },
 };
 
 use std::time::Duration;

@@ -5,7 +5,9 @@ use std::{fs, time::Duration};
 
 use mintage::{
     ports::Store as _,
-    store::{Address, Login, RedisSettings, RedisStore, Tls, Topology},
+    store::{
+        Address, Credentials, Login, RedisSettings, RedisStore, SharedCredentials, Tls, Topology,
+    },
 };
 use zeroize::Zeroizing;
 
@@ -15,9 +17,7 @@ use super::*;
 pub(super) fn settings(server: &RedisServer) -> RedisSettings {
     RedisSettings {
         topology: Topology::Single(Address { host: "127.0.0.1".to_owned(), port: server.port() }),
-        tls: None,
-        login: Login::default(),
-        sentinel_login: Login::default(),
+        credentials: SharedCredentials::new(Credentials::default()),
         database: 0,
         prefix: "mintage".to_owned(),
         // No sentence here is about time.
@@ -25,6 +25,12 @@ pub(super) fn settings(server: &RedisServer) -> RedisSettings {
         max_waiting: 1_024,
         wait_replicas: 0,
     }
+}
+
+/// The same with proof.
+pub(super) fn proving(server: &RedisServer, login: Login, tls: Option<Tls>) -> RedisSettings {
+    let credentials = Credentials { tls, login, ..Credentials::default() };
+    RedisSettings { credentials: SharedCredentials::new(credentials), ..settings(server) }
 }
 
 pub(super) fn login(username: &str, password: &str) -> Login {
@@ -58,7 +64,7 @@ async fn whoever_does_not_prove_who_it_is_hears_so() {
         ("unknown", login("nobody", PASSWORD), "WRONGPASS"),
         ("switched off", login("off", PASSWORD), "WRONGPASS"),
     ] {
-        let cause = cause(RedisSettings { login, ..settings(&server) }).await;
+        let cause = cause(proving(&server, login, None)).await;
         assert!(cause.contains(part), "{name}: {cause}");
         assert!(cause.contains(&server.address().to_string()), "{name}: {cause}");
     }
@@ -77,9 +83,8 @@ async fn a_server_that_does_not_prove_who_it_is_is_left_at_once() {
         ("another name", Some(by_name), tls(&own), "not valid for name \"localhost\""),
     ] {
         let topology = topology.unwrap_or(settings(&server).topology);
-        let login = login("", PASSWORD);
-        let cause =
-            cause(RedisSettings { topology, tls: Some(tls), login, ..settings(&server) }).await;
+        let proving = proving(&server, login("", PASSWORD), Some(tls));
+        let cause = cause(RedisSettings { topology, ..proving }).await;
         assert!(cause.contains(part), "{name}: {cause}");
     }
 }
@@ -97,7 +102,7 @@ async fn a_server_that_asks_for_a_certificate_gets_one_of_its_authority_or_refus
         [("none", None, "CertificateRequired"), ("of another authority", of(&other), "alert")]
     {
         let tls = Some(Tls { client, ..tls(&own) });
-        let cause = cause(RedisSettings { tls, ..settings(&server) }).await;
+        let cause = cause(proving(&server, Login::default(), tls)).await;
         assert!(cause.contains(part), "{name}: {cause}");
     }
 }
@@ -107,7 +112,7 @@ async fn a_server_that_speaks_tls_does_not_understand_plain_text() {
     let Some(binary) = with_tls().await else { return };
     let certificates = Arc::new(Certificates::new());
     let server = RedisServer::start_with(binary, Options::default().tls(&certificates)).await;
-    let cause = cause(RedisSettings { login: login("", PASSWORD), ..settings(&server) }).await;
+    let cause = cause(proving(&server, login("", PASSWORD), None)).await;
     assert!(cause.contains(&server.address().to_string()), "{cause}");
 }
 

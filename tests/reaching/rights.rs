@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, path::Path};
 use ::redis::Value;
 
 use super::{
-    refused::{cause, login, settings},
+    refused::{cause, login, proving},
     *,
 };
 
@@ -172,8 +172,8 @@ async fn a_right_that_is_missing_is_named_by(binary: &'static Binary) {
         server.command(&["FLUSHALL"]);
         make_user(&server, more);
         let login = login("mintage", PASSWORD);
-        let cause =
-            cause(mintage::store::RedisSettings { login, database: 3, ..settings(&server) }).await;
+        let proving = proving(&server, login, None);
+        let cause = cause(mintage::store::RedisSettings { database: 3, ..proving }).await;
         assert!(cause.contains(part), "{more:?}: {cause}");
     }
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use mintage::{
     clock::Timestamp,
     ports::Store,
-    store::{Address, Login, RedisSettings, RedisStore, Topology},
+    store::{Address, Credentials, RedisSettings, RedisStore, SharedCredentials, Topology},
 };
 
 use super::support::redis::{Kind, prefix, shared};
@@ -28,9 +28,7 @@ pub(crate) fn settings(url: &str, prefix: &str) -> RedisSettings {
     let (host, port) = address.rsplit_once(':').unwrap();
     RedisSettings {
         topology: Topology::Single(Address { host: host.to_owned(), port: port.parse().unwrap() }),
-        tls: None,
-        login: Login::default(),
-        sentinel_login: Login::default(),
+        credentials: SharedCredentials::new(Credentials::default()),
         database: 0,
         prefix: prefix.to_owned(),
         // Long enough for a machine that does much else: no rule is about time.

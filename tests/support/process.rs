@@ -66,7 +66,8 @@ impl Folder {
         self.0.path().join("mintage.toml")
     }
 
-    fn keys(&self) -> PathBuf {
+    /// The keyring's folder.
+    pub fn keys(&self) -> PathBuf {
         self.0.path().join("keys")
     }
 }

@@ -82,6 +82,16 @@ impl Replicas {
         self.replicas[replica % self.count()].client.clone()
     }
 
+    /// Where one of them has its configuration and its keys.
+    pub fn folder(&self, replica: usize) -> &Folder {
+        &self.replicas[replica].folder
+    }
+
+    /// What one of them wrote on standard error.
+    pub fn err(&self, replica: usize) -> String {
+        self.replicas[replica].process.err()
+    }
+
     /// One of the processes.
     pub fn process(&mut self, replica: usize) -> &mut Process {
         &mut self.replicas[replica].process

@@ -112,6 +112,22 @@ pub struct RedisConfig {
     pub wait_replicas: u32,
 }
 
+impl RedisConfig {
+    /// The same, reached with the other's credentials: users, passwords, and what TLS
+    /// needs where both have it.
+    pub fn with_credentials_of(&self, other: &Self) -> Self {
+        let tls = if self.tls.is_some() == other.tls.is_some() { &other.tls } else { &self.tls };
+        Self {
+            tls: tls.clone(),
+            username: other.username.clone(),
+            password: other.password.clone(),
+            sentinel_username: other.sentinel_username.clone(),
+            sentinel_password: other.sentinel_password.clone(),
+            ..self.clone()
+        }
+    }
+}
+
 /// Where a Redis is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RedisTopology {

@@ -20,7 +20,7 @@ use redis::{
 };
 
 use super::{
-    Address, Login, RedisSettings,
+    Address, Credentials, Login, RedisSettings, Tls,
     request::{Form, Request},
     server::Server,
 };
@@ -78,14 +78,17 @@ impl Trouble {
 impl Link {
     /// Opens a link. Nothing here has a bound of time, so the caller sets one.
     pub(super) async fn open(settings: &RedisSettings, address: &Address) -> Result<Self, Trouble> {
-        let line = Line::open(settings, address, &settings.login, settings.database).await?;
+        let credentials = settings.credentials.now();
+        let Credentials { tls, login, .. } = &*credentials;
+        let open = || Line::open(address, tls.as_ref(), login, settings.database);
+        let line = open().await?;
         let server = line.server().await?;
         if !server.primary {
             return Err(Trouble::Broken("it is a replica".to_owned()));
         }
         let lasting = match settings.wait_replicas {
             0 => None,
-            _ => Some(Line::open(settings, address, &settings.login, settings.database).await?),
+            _ => Some(open().await?),
         };
         // Shorter than the call itself may take, so that its answer comes in time.
         let wait = Wait { replicas: settings.wait_replicas, timeout: settings.timeout / 5 * 4 };
@@ -131,12 +134,12 @@ impl Link {
 
 impl Line {
     pub(super) async fn open(
-        settings: &RedisSettings,
         address: &Address,
+        tls: Option<&Tls>,
         login: &Login,
         database: u16,
     ) -> Result<Self, Trouble> {
-        let client = client(settings, address, login, database).map_err(trouble)?;
+        let client = client(address, tls, login, database).map_err(trouble)?;
         let closed = Arc::new(AtomicBool::new(false));
         let hears = Arc::clone(&closed);
         let config = AsyncConnectionConfig::new()
@@ -225,8 +228,8 @@ impl Line {
 }
 
 fn client(
-    settings: &RedisSettings,
     address: &Address,
+    tls: Option<&Tls>,
     login: &Login,
     database: u16,
 ) -> Result<Client, RedisError> {
@@ -245,7 +248,7 @@ fn client(
     let info = |address: ConnectionAddr| -> Result<_, RedisError> {
         Ok(address.into_connection_info()?.set_tcp_settings(tcp).set_redis_settings(redis))
     };
-    let Some(tls) = &settings.tls else {
+    let Some(tls) = tls else {
         return Client::open(info(ConnectionAddr::Tcp(host, port))?);
     };
     let address = ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None };

@@ -36,7 +36,7 @@ mod slots;
 use async_trait::async_trait;
 use redis::Value;
 
-pub use settings::{Address, Login, RedisSettings, Tls, Topology};
+pub use settings::{Address, Credentials, Login, RedisSettings, SharedCredentials, Tls, Topology};
 
 use exchange::Exchange;
 use limits::{by_place, spent_arguments};

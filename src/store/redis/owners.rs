@@ -13,7 +13,7 @@ use futures_util::future::{self, FutureExt as _};
 use redis::{Cmd, Value, cmd};
 
 use super::{
-    Address, RedisSettings, Topology,
+    Address, Credentials, RedisSettings, Tls, Topology,
     lines::{Failed, locked},
     link::{Line, Trouble},
     place::Place,
@@ -126,7 +126,9 @@ impl Owners {
     async fn ask_sentinel(&self, sentinel: &Address, primary: &str) -> Result<Address, Trouble> {
         let mut question = cmd("SENTINEL");
         question.arg("GET-MASTER-ADDR-BY-NAME").arg(primary);
-        let answer = self.ask(sentinel, &self.settings.sentinel_login, &question).await?;
+        let credentials = self.settings.credentials.now();
+        let Credentials { tls, sentinel_login, .. } = &*credentials;
+        let answer = self.ask(sentinel, tls.as_ref(), sentinel_login, &question).await?;
         slots::primary(&answer).ok_or_else(|| {
             Trouble::Refused(format!("the sentinel {sentinel} knows no primary \"{primary}\""))
         })
@@ -135,7 +137,9 @@ impl Owners {
     async fn ask_node(&self, node: &Address) -> Result<HashMap<Place, Address>, Trouble> {
         let mut question = cmd("CLUSTER");
         question.arg("SLOTS");
-        let answer = self.ask(node, &self.settings.login, &question).await?;
+        let credentials = self.settings.credentials.now();
+        let Credentials { tls, login, .. } = &*credentials;
+        let answer = self.ask(node, tls.as_ref(), login, &question).await?;
         let map = slots::read(&answer, node);
         let owned = |place: &Place| Some((*place, slots::owner(&map, place.slot())?.clone()));
         let owners: HashMap<_, _> = self.places.iter().filter_map(owned).collect();
@@ -148,6 +152,7 @@ impl Owners {
     async fn ask(
         &self,
         address: &Address,
+        tls: Option<&Tls>,
         login: &Login,
         question: &Cmd,
     ) -> Result<Value, Trouble> {
@@ -155,7 +160,7 @@ impl Owners {
         let line = match kept {
             Some(line) => line,
             None => {
-                let line = Arc::new(Line::open(&self.settings, address, login, 0).await?);
+                let line = Arc::new(Line::open(address, tls, login, 0).await?);
                 locked(&self.asked).insert(address.clone(), Arc::clone(&line));
                 line
             }

@@ -1,7 +1,8 @@
 //! How to reach Redis, and what may be asked of it.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use zeroize::Zeroizing;
 
 /// How to reach Redis.
@@ -9,12 +10,8 @@ use zeroize::Zeroizing;
 pub struct RedisSettings {
     /// Where it is, and of which kind.
     pub topology: Topology,
-    /// Certificates, where it is reached over TLS.
-    pub tls: Option<Tls>,
-    /// As whom.
-    pub login: Login,
-    /// As whom at the sentinels.
-    pub sentinel_login: Login,
+    /// What a connection proves itself with, and by what it knows the server.
+    pub credentials: SharedCredentials,
     /// The number of the database; 0 in a cluster.
     pub database: u16,
     /// What every key begins with. Without braces, which would steer a cluster.
@@ -25,6 +22,39 @@ pub struct RedisSettings {
     pub max_waiting: usize,
     /// Replicas that must have a mark before it counts; 0: none.
     pub wait_replicas: u32,
+}
+
+/// What a connection is opened with.
+#[derive(Clone, Debug, Default)]
+pub struct Credentials {
+    /// Certificates, where it is reached over TLS.
+    pub tls: Option<Tls>,
+    /// As whom.
+    pub login: Login,
+    /// As whom at the sentinels.
+    pub sentinel_login: Login,
+}
+
+/// Credentials as the next connection gets them. Its clones are the same ones.
+#[derive(Clone, Debug)]
+pub struct SharedCredentials(Arc<ArcSwap<Credentials>>);
+
+impl SharedCredentials {
+    /// These, until others replace them.
+    pub fn new(credentials: Credentials) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(credentials)))
+    }
+
+    /// Every connection from now on is opened with these. Those that are open go on
+    /// with what they began with.
+    pub fn replace(&self, credentials: Credentials) {
+        self.0.store(Arc::new(credentials));
+    }
+
+    /// Those for a connection that is opened now.
+    pub(super) fn now(&self) -> Arc<Credentials> {
+        self.0.load_full()
+    }
 }
 
 /// What stands at the other end.
