@@ -27,8 +27,9 @@ use std::{
 use futures_util::FutureExt as _;
 use tokio::{
     runtime::{Builder, Runtime},
+    signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, watch},
-    time::{Instant, MissedTickBehavior, interval, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 
 use crate::{
@@ -111,33 +112,46 @@ pub struct Server {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// Runs the service until it is told to stop, by SIGTERM or SIGINT. What may change while it
+/// Runs the service until it is told to stop, by SIGTERM or SIGINT; told again, it hurries. What may change while it
 /// runs is taken from the configuration's source.
 pub fn run(config: &Config, keyring: Keyring, source: Source) -> Result<(), StartFailed> {
-    let signals = Builder::new_current_thread().enable_all().build()?;
+    let runtime = Builder::new_current_thread().enable_all().build()?;
     // Before anybody hears that the service listens: a signal that came first
     // would end the process in the middle of its calls.
-    let told_to_stop = signals.block_on(async { stop_signals() })?;
+    let mut signals = runtime.block_on(async { StopSignals::heard() })?;
     let server = Server::start_from(Some(source), config, keyring, World::system())?;
-    signals.block_on(told_to_stop);
-    tracing::info!(grace = ?config.server.shutdown_grace, "stopping: running calls may end");
-    server.stop();
+    runtime.block_on(async {
+        signals.next().await;
+        let hurry = server.stop.clone();
+        let mut stopped = tokio::task::spawn_blocking(move || server.stop());
+        while tokio::select! { _ = &mut stopped => false, () = signals.next() => true } {
+            // A full channel: it hurries already.
+            let _ = hurry.try_send(());
+        }
+    });
     tracing::info!("stopped");
     Ok(())
 }
 
-/// Listens for SIGTERM and SIGINT from now on.
-fn stop_signals() -> io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
+/// SIGTERM and SIGINT.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
 
-    let (mut terminate, mut interrupt) =
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(async move {
+impl StopSignals {
+    /// From now on they are heard.
+    fn heard() -> io::Result<Self> {
+        let terminate = signal(SignalKind::terminate())?;
+        Ok(Self { terminate, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
-    })
+    }
 }
 
 impl Server {
@@ -188,7 +202,7 @@ impl Server {
             };
             threads.push(named(format!("mintage-{at}"), core.served()?)?);
         }
-        let (stop, stopped) = mpsc::channel(1);
+        let (stop, stopped) = mpsc::channel(2);
         let (current, currents) = watch::channel(config.keyring.current.clone());
         let steering = Steering {
             service,
@@ -198,6 +212,7 @@ impl Server {
             currents,
             phase,
             refusals: gate.refusals(),
+            delay: config.server.drain_delay,
             grace: config.server.shutdown_grace,
         };
         let tls = certificates.is_some();
@@ -253,6 +268,7 @@ struct Steering {
     currents: watch::Receiver<KeyId>,
     phase: watch::Sender<Phase>,
     refusals: Refusals,
+    delay: Duration,
     grace: Duration,
 }
 
@@ -298,12 +314,39 @@ impl Steering {
                 () = self.watch_gate() => {}
             }
             // Nothing but the end changes the phase from here on.
-            // Whoever watches or asks for health, or for the probes, hears it now.
-            let until = Instant::now() + self.grace;
-            self.phase.send_replace(Phase::Draining { until });
-            // The probes answer until the last call has ended.
-            self.phase.closed().await;
+            self.leave(&mut stopped).await;
+            self.drain(&mut stopped).await;
         });
+    }
+
+    /// Says that calls are better sent elsewhere, and takes those that come all the same:
+    /// whoever sends them needs a moment to hear of it.
+    async fn leave(&self, hurry: &mut mpsc::Receiver<()>) {
+        if self.delay.is_zero() {
+            return;
+        }
+        tracing::info!(delay = ?self.delay, "leaving: not ready any more, and calls are still taken");
+        self.phase.send_replace(Phase::Leaving);
+        tokio::select! {
+            () = sleep(self.delay) => {}
+            Some(()) = hurry.recv() => {}
+        }
+    }
+
+    /// Lets running calls end, until their time is over.
+    async fn drain(&self, hurry: &mut mpsc::Receiver<()>) {
+        tracing::info!(grace = ?self.grace, "stopping: running calls may end");
+        // Whoever watches or asks for health, or for the probes, hears it now.
+        let until = Instant::now() + self.grace;
+        self.phase.send_replace(Phase::Draining { until });
+        // The probes answer until the last call has ended.
+        tokio::select! {
+            () = self.phase.closed() => return,
+            Some(()) = hurry.recv() => {}
+        }
+        tracing::warn!("stopping at once: calls that still run are cut");
+        self.phase.send_replace(Phase::Draining { until: Instant::now() });
+        self.phase.closed().await;
     }
 
     /// Takes every change of the keyring's folder, and of the key that mints.

@@ -25,7 +25,9 @@ pub(super) async fn serve(listener: TcpListener, phase: watch::Sender<Phase>) {
         let answer = match *phase.borrow() {
             Phase::Serving => (StatusCode::OK, "ready\n"),
             Phase::Cut => (StatusCode::SERVICE_UNAVAILABLE, "the store is out of reach\n"),
-            Phase::Draining { .. } => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+            Phase::Leaving | Phase::Draining { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+            }
         };
         std::future::ready(answer)
     };

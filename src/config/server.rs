@@ -13,7 +13,8 @@
 //! | `max_connection_age` | `"30m"` | then the peer is told to open another one |
 //! | `connection_age_grace` | `"30s"` | then the old one is closed |
 //! | `request_timeout` | `"10s"` | deadline of a call that brings none, and the longest |
-//! | `shutdown_grace` | `"25s"` | running calls may finish; then a hard end |
+//! | `drain_delay` | `"0s"` | after SIGTERM calls are still taken for so long, while health says no |
+//! | `shutdown_grace` | `"25s"` | then running calls may finish; then a hard end |
 //! | `threads` | number of cores | runtimes that serve |
 //!
 //! `[server.tls]` is about TLS on the port: see [`TlsConfig`].
@@ -45,7 +46,9 @@ pub struct ServerConfig {
     pub connection_age_grace: Duration,
     /// Deadline of a call that brings none.
     pub request_timeout: Duration,
-    /// How long running calls may take to finish at shutdown.
+    /// How long calls are still taken at shutdown, for whoever hasn't heard of it yet.
+    pub drain_delay: Duration,
+    /// How long running calls may take to finish after that.
     pub shutdown_grace: Duration,
     /// Runtimes that serve, at least 1.
     pub threads: usize,
@@ -60,6 +63,7 @@ pub(super) fn read(mut section: Section<'_>) -> (ServerConfig, Option<TlsConfig>
         max_connection_age: section.or("max_connection_age", seconds(1_800), long(1)),
         connection_age_grace: section.or("connection_age_grace", seconds(30), long(0)),
         request_timeout: section.or("request_timeout", seconds(10), short(10)),
+        drain_delay: section.or("drain_delay", seconds(0), short(0)),
         shutdown_grace: section.or("shutdown_grace", seconds(25), short(0)),
         threads: section.or("threads", cores(), integer(1..=MAX_THREADS)),
     };

@@ -68,7 +68,7 @@ fn phases(
         watched.changed().await.ok()?;
         let now = *watched.borrow_and_update();
         let rest = match now {
-            Phase::Serving | Phase::Cut => Some(watched),
+            Phase::Serving | Phase::Cut | Phase::Leaving => Some(watched),
             Phase::Draining { .. } => None,
         };
         Some((Ok(told(now)), rest))
@@ -78,7 +78,7 @@ fn phases(
 fn told(phase: Phase) -> HealthCheckResponse {
     let status = match phase {
         Phase::Serving => ServingStatus::Serving,
-        Phase::Cut | Phase::Draining { .. } => ServingStatus::NotServing,
+        Phase::Cut | Phase::Leaving | Phase::Draining { .. } => ServingStatus::NotServing,
     };
     HealthCheckResponse { status: status.into() }
 }

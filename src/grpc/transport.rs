@@ -87,6 +87,9 @@ pub enum Phase {
     /// The same, but the store is out of reach: what needs it fails, and whoever asks
     /// hears that calls are better sent elsewhere.
     Cut,
+    /// The same, but it is about to end: whoever asks hears that calls are better sent
+    /// elsewhere, and those that come all the same are answered.
+    Leaving,
     /// Accepts nothing more; running calls may end until this moment.
     Draining {
         /// The hard end.
@@ -148,9 +151,25 @@ pub async fn serve<S: Calls>(
         connections.spawn(connection(accepted, service, bounds, phase.clone()));
     }
     drop(listener);
-    let until = draining(&mut phase).await;
-    // Whatever still runs then is dropped with the set.
-    let _ = timeout_at(until, async { while connections.join_next().await.is_some() {} }).await;
+    let ended = async { while connections.join_next().await.is_some() {} };
+    tokio::select! {
+        () = ended => {}
+        // Whatever still runs then is dropped with the set.
+        () = hard_end(&mut phase) => {}
+    }
+}
+
+/// Waits for the hard end, which may come sooner than was told at first.
+async fn hard_end(phase: &mut watch::Receiver<Phase>) {
+    loop {
+        let until = draining(phase).await;
+        match timeout_at(until, phase.changed()).await {
+            Ok(Ok(())) => {}
+            // It is there, or nobody is left who could tell of another one.
+            Err(_) => return,
+            Ok(Err(_)) => return sleep_until(until).await,
+        }
+    }
 }
 
 /// Waits for the end to begin, and tells its hard end.
@@ -159,7 +178,7 @@ async fn draining(phase: &mut watch::Receiver<Phase>) -> Instant {
     match phase.wait_for(draining).await.map(|phase| *phase) {
         Ok(Phase::Draining { until }) => until,
         // Whoever steers the phases is gone, and so is the server.
-        Ok(Phase::Serving | Phase::Cut) | Err(_) => Instant::now(),
+        Ok(Phase::Serving | Phase::Cut | Phase::Leaving) | Err(_) => Instant::now(),
     }
 }
 
