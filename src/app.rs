@@ -42,6 +42,7 @@ use crate::{
     macaroon::{KeyId, Keyring},
     ports::{Clock, Randomness, Store},
     service::Service,
+    telemetry::{self, Metrics, NoTelemetry},
 };
 
 use self::core::Core;
@@ -73,6 +74,9 @@ pub enum StartFailed {
     /// The system has no thread, no runtime or no signal handler left to give.
     #[error("the system does not let the service start: {0}")]
     System(#[from] io::Error),
+    /// Nothing can be counted.
+    #[error("telemetry: {0}")]
+    Telemetry(#[from] NoTelemetry),
     /// Reflection could not be built from the compiled contract.
     #[error("the compiled contract can't be read: {0}")]
     Contract(#[from] tonic_reflection::server::Error),
@@ -167,6 +171,8 @@ impl Server {
         keyring: Keyring,
         world: World,
     ) -> Result<Self, StartFailed> {
+        let metrics = Metrics::new(telemetry::resource(&config.telemetry))?;
+        telemetry::process::observe(&metrics.meter());
         let clock = Arc::clone(&world.clock);
         let shared = store::store(&config.store, clock.now());
         let (store, credentials) = (Arc::clone(&shared.store), shared.credentials.clone());
@@ -211,6 +217,7 @@ impl Server {
             keyring: config.keyring.clone(),
             currents,
             phase,
+            metrics,
             refusals: gate.refusals(),
             delay: config.server.drain_delay,
             grace: config.server.shutdown_grace,
@@ -236,7 +243,7 @@ impl Server {
         self.grpc
     }
 
-    /// Where the probes are served.
+    /// Where probes and metrics are served.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin
     }
@@ -267,6 +274,7 @@ struct Steering {
     /// The key that mints, as the configuration names it.
     currents: watch::Receiver<KeyId>,
     phase: watch::Sender<Phase>,
+    metrics: Metrics,
     refusals: Refusals,
     delay: Duration,
     grace: Duration,
@@ -303,7 +311,8 @@ impl Steering {
     ) {
         runtime.block_on(async {
             if let Some(listener) = admin {
-                tokio::spawn(admin::serve(listener, self.phase.clone()));
+                let metrics = self.metrics.clone();
+                tokio::spawn(admin::serve(listener, self.phase.clone(), metrics));
             }
             watched.certificates.map(|files| tokio::spawn(files.watch()));
             watched.source.map(|file| tokio::spawn(file.watch()));

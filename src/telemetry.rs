@@ -1,4 +1,6 @@
-//! Logs: one line for each event, on standard error.
+//! What the service tells of itself: logs, and [`metrics`].
+//!
+//! Logs are one line for each event, on standard error.
 //!
 //! Libraries below us see what must never be logged (a call's headers hold the
 //! caller's token), so at their finest levels they are left out whatever the
@@ -9,15 +11,20 @@
 //! the very text on which the code failed.
 
 mod json;
+pub mod metrics;
+pub mod process;
 mod writer;
 
 use std::{io, panic};
 
 use anstream::{AutoStream, ColorChoice};
+use opentelemetry::KeyValue;
+use opentelemetry_sdk::{Resource, error::OTelSdkError};
 use tracing_subscriber::{EnvFilter, fmt, util::TryInitError};
 
+pub use self::metrics::Metrics;
 use self::{json::Json, writer::Writing};
-use crate::config::{LogConfig, LogFormat};
+use crate::config::{LogConfig, LogFormat, TelemetryConfig};
 
 /// Libraries through which headers and bodies pass.
 const CARRIERS: [&str; 9] =
@@ -37,6 +44,25 @@ pub enum NoLog {
     /// There is no thread that could write.
     #[error("the system does not let the log be written: {0}")]
     System(#[from] io::Error),
+}
+
+/// Why there is nothing to count with, or nothing to tell.
+#[derive(Debug, thiserror::Error)]
+pub enum NoTelemetry {
+    /// The SDK can't be set up.
+    #[error(transparent)]
+    Sdk(#[from] OTelSdkError),
+    /// What was counted can't be written as text.
+    #[error(transparent)]
+    Text(#[from] prometheus::Error),
+}
+
+/// As whom the service tells it. Nothing is taken from the environment.
+pub fn resource(config: &TelemetryConfig) -> Resource {
+    Resource::builder_empty()
+        .with_service_name(config.service_name.clone())
+        .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+        .build()
 }
 
 /// Starts logging for this process. Fails where somebody else has.

@@ -155,6 +155,26 @@ const CONFINED: &[Confined] = &[
         why: "one client, bounded and without redirects",
     },
     Confined {
+        what: "opentelemetry_sdk",
+        to: &["telemetry.rs", "telemetry/"],
+        why: "whoever counts or traces names the API; how it is kept and sent is telemetry's",
+    },
+    Confined {
+        what: "opentelemetry_prometheus",
+        to: &["telemetry/metrics.rs"],
+        why: "the text that Prometheus reads is written in one place",
+    },
+    Confined {
+        what: "prometheus",
+        to: &["telemetry.rs", "telemetry/metrics.rs"],
+        why: "the text that Prometheus reads is written in one place",
+    },
+    Confined {
+        what: "opentelemetry_proto",
+        to: &["telemetry/"],
+        why: "OTLP is spoken in one place",
+    },
+    Confined {
         what: "webpki",
         to: &["grpc/tls.rs"],
         why: "names are read out of verified certificates in one place",

@@ -228,7 +228,7 @@ fn a_bad_configuration_exits_with_1_and_a_line_for_every_mistake() {
             "error: listen: must be a loopback address where no [[callers]] are configured, \
              unless allow_anonymous_callers = true
 error: listen_too: is unknown; known here: listen, admin_listen, keyring, store, indexes, callers, \
-             allow_anonymous_callers, issuers, limits, log, server
+             allow_anonymous_callers, issuers, limits, log, server, telemetry
 error: {}/keys/2026-11: holds 5 bytes; a key has at least 32\n",
             folder.path().display()
         );

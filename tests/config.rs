@@ -5,6 +5,8 @@
 
 #[path = "config/redis.rs"]
 mod redis;
+#[path = "config/telemetry.rs"]
+mod telemetry;
 #[path = "config/tls.rs"]
 mod tls;
 
@@ -254,7 +256,7 @@ limits.mint_per_user: is unknown; known here: enabled, mint_per_client, mint_per
 log.filter: is no log filter such as "info,mintage=debug": invalid filter directive
 log.format: must be one of "text", "json"
 server.threads: must lie between 1 and 1024, but is 0
-colour: is unknown; known here: listen, admin_listen, keyring, store, indexes, callers, allow_anonymous_callers, issuers, limits, log, server"#;
+colour: is unknown; known here: listen, admin_listen, keyring, store, indexes, callers, allow_anonymous_callers, issuers, limits, log, server, telemetry"#;
     assert_eq!(mistakes(text, &[]).join("\n"), expected);
 }
 

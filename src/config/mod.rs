@@ -43,6 +43,7 @@ mod secret;
 mod server;
 mod source;
 mod store;
+mod telemetry;
 
 #[cfg(test)]
 mod tests;
@@ -72,6 +73,7 @@ pub use secret::{SecretBytes, SecretText};
 pub use server::{ClientCertificates, ServerConfig, TlsConfig, TlsContent, TlsFiles};
 pub use source::{Seen, Source};
 pub use store::{ClientPem, Endpoint, RedisConfig, RedisTls, RedisTopology, StoreConfig};
+pub use telemetry::{OtlpConfig, Ratio, TelemetryConfig};
 
 use reader::{Reading, Section, address, boolean, string};
 
@@ -107,6 +109,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// TLS on the gRPC port; `[server.tls]`, none where not given.
     pub tls: Option<TlsConfig>,
+    /// Where traces and metrics go.
+    pub telemetry: TelemetryConfig,
     /// Every path that it names: what lies there may change while the service runs.
     pub paths: Vec<PathBuf>,
 }
@@ -225,6 +229,7 @@ fn whole(mut root: Section<'_>) -> (Option<Config>, Option<KeyringConfig>) {
     let limits = limits::read(root.section("limits"));
     let log = log::read(root.section("log"));
     let (server, tls) = server::read(root.section("server"));
+    let telemetry = telemetry::read(root.section("telemetry"));
     let paths = root.paths();
     root.end();
 
@@ -241,6 +246,7 @@ fn whole(mut root: Section<'_>) -> (Option<Config>, Option<KeyringConfig>) {
         log,
         server,
         tls,
+        telemetry,
         paths,
     });
     (config, keyring)

@@ -381,6 +381,23 @@ where
     }
 }
 
+/// A number within bounds, with a fraction or without.
+pub(super) fn number(bounds: RangeInclusive<f64>) -> impl Fn(&Found<'_>) -> Read<f64> {
+    move |found| {
+        let number = match &found.value {
+            Value::Float(number) => *number,
+            // One that doesn't fit lies outside of all bounds.
+            Value::Integer(number) => i32::try_from(*number).map_or(f64::NAN, f64::from),
+            other => return Err(must_be("a number", other)),
+        };
+        if bounds.contains(&number) {
+            Ok(number)
+        } else {
+            Err(format!("must lie between {:?} and {:?}", bounds.start(), bounds.end()))
+        }
+    }
+}
+
 /// A time within bounds: a string with units, or a whole number of seconds.
 pub(super) fn time(bounds: RangeInclusive<Duration>) -> impl Fn(&Found<'_>) -> Read<Duration> {
     move |found| {
