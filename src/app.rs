@@ -42,7 +42,7 @@ use crate::{
     macaroon::{KeyId, Keyring},
     ports::{Clock, Randomness, Store},
     service::Service,
-    telemetry::{self, Metrics, NoTelemetry},
+    telemetry::{NoTelemetry, Telemetry, process, trace::Traced},
 };
 
 use self::core::Core;
@@ -171,12 +171,12 @@ impl Server {
         keyring: Keyring,
         world: World,
     ) -> Result<Self, StartFailed> {
-        let metrics = Metrics::new(telemetry::resource(&config.telemetry))?;
-        telemetry::process::observe(&metrics.meter());
+        let telemetry = Telemetry::start(&config.telemetry)?;
+        process::observe(&telemetry.metrics().meter());
         let clock = Arc::clone(&world.clock);
-        let shared = store::store(&config.store, clock.now());
+        let shared = store::store(&config.store, clock.now(), &telemetry);
         let (store, credentials) = (Arc::clone(&shared.store), shared.credentials.clone());
-        let service = Arc::new(parts::service(config, keyring, shared, world)?);
+        let service = Arc::new(parts::service(config, keyring, shared, world, &telemetry)?);
         let certificates = config.tls.clone().map(Certificates::new).transpose()?;
         let listeners =
             transport::listen(config.listen, config.server.threads).map_err(|error| {
@@ -193,6 +193,7 @@ impl Server {
         let callers = SharedCallers::new(parts::callers(&config.callers));
         let served = grpc::served(server, callers.clone(), phases.clone())?;
         let (gate_bounds, connection_bounds) = parts::bounds(&config.server);
+        let served = Traced::new(served, telemetry.spans(), addresses.0);
         let gate = Gate::new(served, gate_bounds);
         let places = transport::places(connection_bounds);
 
@@ -217,7 +218,7 @@ impl Server {
             keyring: config.keyring.clone(),
             currents,
             phase,
-            metrics,
+            telemetry,
             refusals: gate.refusals(),
             delay: config.server.drain_delay,
             grace: config.server.shutdown_grace,
@@ -274,7 +275,7 @@ struct Steering {
     /// The key that mints, as the configuration names it.
     currents: watch::Receiver<KeyId>,
     phase: watch::Sender<Phase>,
-    metrics: Metrics,
+    telemetry: Telemetry,
     refusals: Refusals,
     delay: Duration,
     grace: Duration,
@@ -311,7 +312,7 @@ impl Steering {
     ) {
         runtime.block_on(async {
             if let Some(listener) = admin {
-                let metrics = self.metrics.clone();
+                let metrics = self.telemetry.metrics().clone();
                 tokio::spawn(admin::serve(listener, self.phase.clone(), metrics));
             }
             watched.certificates.map(|files| tokio::spawn(files.watch()));
@@ -326,6 +327,7 @@ impl Steering {
             self.leave(&mut stopped).await;
             self.drain(&mut stopped).await;
         });
+        self.telemetry.end();
     }
 
     /// Says that calls are better sent elsewhere, and takes those that come all the same:

@@ -1,6 +1,10 @@
-//! What the service tells of itself: logs, and [`metrics`].
+//! What the service tells of itself: logs, [`metrics`], and [traces](trace).
 //!
-//! Logs are one line for each event, on standard error.
+//! Metrics and traces are each service's own: a [`Telemetry`], handed to whoever counts
+//! or begins a span. Nothing of them is global.
+//!
+//! Logs are one line for each event, on standard error, with the ids of the trace that
+//! it belongs to.
 //!
 //! Libraries below us see what must never be logged (a call's headers hold the
 //! caller's token), so at their finest levels they are left out whatever the
@@ -12,10 +16,14 @@
 
 mod json;
 pub mod metrics;
+mod otlp;
 pub mod process;
+pub mod store;
+mod text;
+pub mod trace;
 mod writer;
 
-use std::{io, panic};
+use std::{io, panic, sync::mpsc, thread, time::Duration};
 
 use anstream::{AutoStream, ColorChoice};
 use opentelemetry::KeyValue;
@@ -23,7 +31,13 @@ use opentelemetry_sdk::{Resource, error::OTelSdkError};
 use tracing_subscriber::{EnvFilter, fmt, util::TryInitError};
 
 pub use self::metrics::Metrics;
-use self::{json::Json, writer::Writing};
+use self::{
+    json::Json,
+    otlp::Collector,
+    text::Text,
+    trace::{Recording, Spans},
+    writer::Writing,
+};
 use crate::config::{LogConfig, LogFormat, TelemetryConfig};
 
 /// Libraries through which headers and bodies pass.
@@ -46,7 +60,7 @@ pub enum NoLog {
     System(#[from] io::Error),
 }
 
-/// Why there is nothing to count with, or nothing to tell.
+/// Why there is nothing to count with, or nobody to tell.
 #[derive(Debug, thiserror::Error)]
 pub enum NoTelemetry {
     /// The SDK can't be set up.
@@ -55,10 +69,84 @@ pub enum NoTelemetry {
     /// What was counted can't be written as text.
     #[error(transparent)]
     Text(#[from] prometheus::Error),
+    /// The collector can't be reached in this way, whether it is there or not.
+    #[error("telemetry.otlp_endpoint: {0}")]
+    Endpoint(#[from] tonic::transport::Error),
+    /// A header that gRPC doesn't carry.
+    #[error("telemetry.otlp_headers_file: {0} can't be sent")]
+    Header(String),
+    /// The system has no thread left to give.
+    #[error(transparent)]
+    System(#[from] io::Error),
+}
+
+/// The end of the process waits at most so long for a collector.
+const END_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Metrics and traces of one service.
+#[derive(Debug)]
+pub struct Telemetry {
+    metrics: Metrics,
+    sending: Option<(Collector, Recording)>,
+}
+
+impl Telemetry {
+    /// Begins to count, and to send where there is a collector; nobody waits for it.
+    pub fn start(config: &TelemetryConfig) -> Result<Self, NoTelemetry> {
+        let resource = resource(config);
+        let Some(otlp) = &config.otlp else {
+            return Ok(Self { metrics: Metrics::new(resource)?, sending: None });
+        };
+        let collector = Collector::new(otlp)?;
+        let reader = collector.metrics(otlp.metrics_interval);
+        let metrics = Metrics::read_by(resource.clone(), Some(reader))?;
+        collector.observe(&metrics.meter());
+        let recording = Recording::new(resource, otlp.trace_ratio.get(), collector.spans());
+        Ok(Self { metrics, sending: Some((collector, recording)) })
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// What makes spans.
+    pub fn spans(&self) -> Spans {
+        self.sending.as_ref().map_or_else(Spans::none, |(_, recording)| recording.spans())
+    }
+
+    /// Sends what was not sent yet, if the collector takes it soon. Blocks.
+    pub fn end(self) {
+        let Some((collector, recording)) = self.sending else { return };
+        let (ended, ends) = mpsc::channel();
+        let ending = [
+            {
+                let (ended, spans) = (ended.clone(), recording.provider().clone());
+                thread::Builder::new().spawn(move || {
+                    let _ = ended.send(spans.shutdown_with_timeout(END_PATIENCE).is_ok());
+                })
+            },
+            {
+                let metrics = self.metrics.provider().clone();
+                thread::Builder::new().spawn(move || {
+                    let _ = ended.send(metrics.shutdown_with_timeout(END_PATIENCE).is_ok());
+                })
+            },
+        ];
+        let until = tokio::time::Instant::now() + END_PATIENCE;
+        let taken = ending.iter().filter(|thread| thread.is_ok()).all(|_| {
+            let left = until.saturating_duration_since(tokio::time::Instant::now());
+            ends.recv_timeout(left).unwrap_or(false)
+        });
+        if !taken {
+            tracing::warn!("the collector did not take the last traces and metrics");
+        }
+        collector.close();
+    }
 }
 
 /// As whom the service tells it. Nothing is taken from the environment.
-pub fn resource(config: &TelemetryConfig) -> Resource {
+fn resource(config: &TelemetryConfig) -> Resource {
     Resource::builder_empty()
         .with_service_name(config.service_name.clone())
         .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
@@ -77,18 +165,22 @@ pub fn start(config: &LogConfig) -> Result<Log, NoLog> {
         .with_writer(writing.lines())
         .with_ansi(colours);
     match config.format {
-        LogFormat::Text => events.finish().try_init(),
+        LogFormat::Text => events.fmt_fields(Text::default()).finish().try_init(),
         LogFormat::Json => events.event_format(Json).finish().try_init(),
     }?;
     panic::set_hook(Box::new(move |panicked| {
         let place = panicked.location().map(tracing::field::display);
-        let thread = std::thread::current();
+        let thread = thread::current();
         tracing::error!(place, thread = thread.name(), "a defect: the code panicked here");
         // It may be the last thing that this process does.
         lines.flush();
     }));
     Ok(Log(writing))
 }
+
+/// The API of traces and metrics. It tells of its own mishaps while it holds what a log
+/// line asks it for, the trace's ids.
+const UNSPEAKABLE: &str = "opentelemetry";
 
 /// The configured filter, with every carrier held at `info` that it doesn't name.
 fn filter(configured: &str) -> EnvFilter {
@@ -97,7 +189,7 @@ fn filter(configured: &str) -> EnvFilter {
     };
     let held = CARRIERS.iter().filter(|carrier| !named(carrier));
     let directives = held.map(|carrier| format!(",{carrier}=info")).collect::<String>();
-    EnvFilter::builder().parse_lossy(format!("{configured}{directives}"))
+    EnvFilter::builder().parse_lossy(format!("{configured}{directives},{UNSPEAKABLE}=off"))
 }
 
 #[cfg(test)]

@@ -180,7 +180,11 @@ const CONFINED: &[Confined] = &[
         why: "names are read out of verified certificates in one place",
     },
     Confined { what: "redis", to: &["store/"], why: "a store is a port" },
-    Confined { what: "tonic", to: &["grpc/", "demo/", "app.rs"], why: "the wire ends in grpc/" },
+    Confined {
+        what: "tonic",
+        to: &["grpc/", "demo/", "app.rs", "telemetry.rs", "telemetry/otlp.rs"],
+        why: "the wire ends in grpc/, and the one to the collector in telemetry/",
+    },
     Confined { what: "tonic_types", to: &["grpc/", "demo/"], why: "the wire ends in grpc/" },
     Confined { what: "tonic_prost", to: &["grpc/", "demo/"], why: "the wire ends in grpc/" },
     Confined {

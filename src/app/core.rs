@@ -8,18 +8,21 @@ use tokio::{
     time::Instant,
 };
 
-use crate::grpc::{
-    Served,
-    gate::Gate,
-    pace::Pace,
-    tls::Tls,
-    transport::{self, ConnectionBounds, Phase},
+use crate::{
+    grpc::{
+        Served,
+        gate::Gate,
+        pace::Pace,
+        tls::Tls,
+        transport::{self, ConnectionBounds, Phase},
+    },
+    telemetry::trace::Traced,
 };
 
 /// What a core serves.
 pub(super) struct Core {
     pub(super) listener: std::net::TcpListener,
-    pub(super) gate: Gate<Served>,
+    pub(super) gate: Gate<Traced<Served>>,
     pub(super) bounds: ConnectionBounds,
     pub(super) places: Arc<Semaphore>,
     pub(super) tls: Option<Tls>,

@@ -15,11 +15,12 @@ use crate::{
         gate::GateBounds,
         transport::{self, ConnectionBounds},
     },
-    keysets::{IssuerKeys, KeySetCache, Sharing, Timing},
+    keysets::{IssuerKeys, KeySetCache, Observing, Sharing, Timing},
     macaroon::Keyring,
     oidc::Issuer,
     ports::{Clock, KeySetShelf, Randomness},
     service::{Index, Parts, Service},
+    telemetry::Telemetry,
     world,
 };
 
@@ -55,9 +56,10 @@ pub(super) fn service(
     keyring: Keyring,
     Shared { store, shelf, .. }: Shared,
     world: World,
+    telemetry: &Telemetry,
 ) -> Result<Service, StartFailed> {
     let keyring = Arc::new(ArcSwap::from_pointee(keyring));
-    let key_sets = key_sets(&config.issuers, shelf, &keyring, &world)?;
+    let key_sets = key_sets(&config.issuers, shelf, &keyring, &world, telemetry)?;
     let issuers: Vec<_> =
         config.issuers.iter().map(|configured| Arc::new(configured.issuer.clone())).collect();
     let indexes =
@@ -80,16 +82,17 @@ fn key_sets(
     shelf: Option<Arc<dyn KeySetShelf>>,
     keyring: &Arc<ArcSwap<Keyring>>,
     world: &World,
+    telemetry: &Telemetry,
 ) -> Result<KeySetCache, StartFailed> {
     let keys = issuers.iter().map(issuer_keys).collect();
     let (timing, clock) = (Timing::default(), Arc::clone(&world.clock));
-    let made = match shelf {
-        None => KeySetCache::new(keys, timing, clock),
-        Some(shelf) => {
-            let (keyring, randomness) = (Arc::clone(keyring), Arc::clone(&world.randomness));
-            KeySetCache::shared(keys, timing, clock, &Sharing { shelf, keyring, randomness })
-        }
-    };
+    let sharing = shelf.map(|shelf| {
+        let (keyring, randomness) = (Arc::clone(keyring), Arc::clone(&world.randomness));
+        Sharing { shelf, keyring, randomness }
+    });
+    let tracer = telemetry.spans().tracer();
+    let observing = Observing { meter: telemetry.metrics().meter(), tracer };
+    let made = KeySetCache::observed(keys, timing, clock, sharing.as_ref(), &observing);
     made.map_err(|unusable| {
         let sentences: Vec<_> = unusable.iter().map(ToString::to_string).collect();
         StartFailed::Issuers(sentences.join("; "))

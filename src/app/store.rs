@@ -12,6 +12,10 @@ use crate::{
         Address, Credentials, Login, MemoryStore, RedisSettings, RedisStore, SharedCredentials,
         Tls, Topology,
     },
+    telemetry::{
+        Telemetry,
+        store::{MeasuredShelf, MeasuredStore, StoreCalls},
+    },
 };
 
 /// What a store holds for the service.
@@ -26,18 +30,22 @@ pub(super) struct Shared {
 
 /// The store of a configuration. Redis isn't asked yet: a service starts without
 /// it, and says that it isn't ready.
-pub(super) fn store(config: &StoreConfig, started_at: Timestamp) -> Shared {
+pub(super) fn store(config: &StoreConfig, started_at: Timestamp, telemetry: &Telemetry) -> Shared {
+    let calls = |system| StoreCalls::new(system, &telemetry.metrics().meter(), telemetry.spans());
     match config {
         StoreConfig::Memory { max_entries } => {
             let store = Arc::new(MemoryStore::new(started_at, *max_entries));
+            let store = Arc::new(MeasuredStore::new(store, calls("memory")));
             Shared { store, shelf: None, credentials: None }
         }
         StoreConfig::Redis(redis) => {
             let credentials = SharedCredentials::new(credentials(redis));
             let store = Arc::new(RedisStore::new(settings(redis, credentials.clone())));
+            let calls = calls("redis");
+            let shelf = MeasuredShelf::new(Arc::clone(&store) as _, calls.clone());
             Shared {
-                store: Arc::clone(&store) as _,
-                shelf: Some(store),
+                store: Arc::new(MeasuredStore::new(store, calls)),
+                shelf: Some(Arc::new(shelf)),
                 credentials: Some(credentials),
             }
         }

@@ -29,7 +29,8 @@ use tower::Service;
 use super::{
     audit,
     metered::{Held, Metered, Purse},
-    status::status,
+    spans,
+    status::{reason_name, status},
     tls::PeerSans,
 };
 use crate::service::{Caller, Proof, Reason, Refusal, San};
@@ -216,6 +217,7 @@ where
                 Either::Left(Holding { call: self.inner.call(request), _held: held })
             }
             Err(refusal) => {
+                spans::reasons(reason_name(refusal.reason));
                 audit::stranger(request.uri().path(), &refusal);
                 Either::Right(ready(Ok(status(refusal).into_http())))
             }

@@ -16,6 +16,7 @@ mod paced;
 mod redacted;
 mod served;
 mod server;
+mod spans;
 pub mod status;
 pub mod tls;
 pub mod transport;

@@ -16,6 +16,7 @@ use super::{
         self,
         token_service_server::{TokenService, TokenServiceServer},
     },
+    spans,
     status::{reason_name, status},
     transport::Phase,
 };
@@ -110,6 +111,7 @@ impl TokenServer {
         let caller = told.caller.insert(Proven::caller(request)?);
         let admitted = self.service.admit(caller, right(caller), index)?;
         told.index.clone_from(&admitted.index().name);
+        spans::index(&told.index);
         Ok(admitted)
     }
 
@@ -246,10 +248,12 @@ impl Told {
         self.ended = true;
         match answer {
             Ok((message, outcome)) => {
+                spans::reasons(&outcome.reasons);
                 audit::answered(&self.call(), &outcome);
                 Ok(Response::new(message))
             }
             Err(refusal) => {
+                spans::reasons(reason_name(refusal.reason));
                 audit::refused(&self.call(), &refusal);
                 Err(status(refusal))
             }

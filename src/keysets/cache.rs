@@ -17,11 +17,13 @@ use std::{
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use opentelemetry::context::FutureExt as _;
 use tokio::{runtime::Handle, sync::watch};
 
 use super::{
     decision::{Cause, Origin, Record, Step},
     http::{HttpSource, IssuerUnusable},
+    observed::{self, ObservedSource, Observing, Standing},
     shared::{SharedSource, Sharing},
     source::{Failed, FetchFailed, Published, Source},
 };
@@ -82,7 +84,7 @@ impl KeySetCache {
         timing: Timing,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Vec<IssuerUnusable>> {
-        Self::over(issuers, timing, clock, None)
+        Self::over(issuers, timing, clock, None, None)
     }
 
     /// The same for one of several replicas.
@@ -92,7 +94,18 @@ impl KeySetCache {
         clock: Arc<dyn Clock>,
         sharing: &Sharing,
     ) -> Result<Self, Vec<IssuerUnusable>> {
-        Self::over(issuers, timing, clock, Some(sharing))
+        Self::over(issuers, timing, clock, Some(sharing), None)
+    }
+
+    /// Either of them, which tells how its fetches go and what it holds.
+    pub fn observed(
+        issuers: Vec<IssuerKeys>,
+        timing: Timing,
+        clock: Arc<dyn Clock>,
+        sharing: Option<&Sharing>,
+        observing: &Observing,
+    ) -> Result<Self, Vec<IssuerUnusable>> {
+        Self::over(issuers, timing, clock, sharing, Some(observing))
     }
 
     fn over(
@@ -100,22 +113,29 @@ impl KeySetCache {
         timing: Timing,
         clock: Arc<dyn Clock>,
         sharing: Option<&Sharing>,
+        observing: Option<&Observing>,
     ) -> Result<Self, Vec<IssuerUnusable>> {
         let (sources, mistakes) = HttpSource::for_all(&issuers, timing.exchange);
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
-        let sharing = sharing.cloned();
-        let slots = issuers.into_iter().zip(sources).map(move |(keys, http)| {
+        let slots = issuers.into_iter().zip(sources).map(|(keys, http)| {
             let mut source: Box<dyn Source> = Box::new(http);
-            if let Some(sharing) = &sharing {
+            if let Some(sharing) = sharing {
                 source = Box::new(SharedSource::new(&keys, source, &clock, sharing));
+            }
+            if let Some(observing) = observing {
+                source = Box::new(ObservedSource::new(source, &keys.issuer.url, observing));
             }
             let url = keys.issuer.url;
             let slot = Slot::new(url.clone(), source, keys.max_stale, &clock);
             (url, Arc::new(slot))
         });
-        Ok(Self { slots: slots.collect() })
+        let slots: HashMap<_, _> = slots.collect();
+        if let Some(Observing { meter, .. }) = observing {
+            observed::observe(&slots.values().cloned().collect::<Vec<_>>(), meter);
+        }
+        Ok(Self { slots })
     }
 }
 
@@ -155,7 +175,7 @@ impl KeySets for KeySetCache {
 }
 
 /// One issuer's place in the cache.
-struct Slot {
+pub(super) struct Slot {
     issuer: String,
     source: Box<dyn Source>,
     max_stale: Duration,
@@ -202,6 +222,18 @@ impl Slot {
         }
     }
 
+    /// The issuer's URL.
+    pub(super) fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// What is held of the issuer.
+    pub(super) fn standing(&self) -> Standing {
+        let held = self.held.load();
+        let times = held.record.times(self.max_stale);
+        Standing { keys: held.keys.len(), skipped: held.keys.skipped(), times }
+    }
+
     fn look(&self, kid: &str) -> Step<Arc<VerifyingKey>> {
         self.held.load().look(kid, self.max_stale, self.clock.now())
     }
@@ -240,7 +272,8 @@ impl Slot {
             Step::Fetch { cause, .. } => cause,
             Step::Serve(_) | Step::Absent(_) => return,
         };
-        runtime.spawn(flight.fly(cause));
+        // It flies in the trace of the call that caused it.
+        runtime.spawn(flight.fly(cause).with_current_context());
     }
 }
 

@@ -182,6 +182,14 @@ impl Record {
         Self { fetched: Some(fetch), ..self }
     }
 
+    /// When the set on record was fetched, until when it is fresh, and until when it may
+    /// be used.
+    pub(super) fn times(&self, max_stale: Duration) -> Option<[Timestamp; 3]> {
+        let fetch = self.fetched?;
+        let Fetch { at, .. } = fetch;
+        Some([at, at.plus(fetch.fresh_for(max_stale)), at.plus(max_stale)])
+    }
+
     fn standing(&self, max_stale: Duration, now: Timestamp) -> Standing {
         let Some(fetch) = self.fetched else { return Standing::Dead };
         let age = elapsed(fetch.at, now);

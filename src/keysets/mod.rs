@@ -17,6 +17,7 @@ mod cache;
 mod decision;
 mod http;
 mod max_age;
+mod observed;
 mod seal;
 mod shared;
 mod source;
@@ -24,4 +25,5 @@ mod wanted;
 
 pub use cache::{IssuerKeys, KeySetCache, MAX_STALE, Timing};
 pub use http::IssuerUnusable;
+pub use observed::Observing;
 pub use shared::Sharing;

@@ -1,11 +1,12 @@
 //! Events as JSON, one object a line:
 //!
 //! ```json
-//! {"timestamp":"2026-11-22T09:30:00.123456Z","level":"INFO","fields":{"message":"Verify allowed","rpc":"Verify"},"target":"mintage::audit"}
+//! {"timestamp":"2026-11-22T09:30:00.123456Z","level":"INFO","fields":{"message":"Verify allowed","rpc":"Verify"},"target":"mintage::audit","trace_id":"0af7651916cd43dd8448eb211c80319c","span_id":"b7ad6b7169203331"}
 //! ```
 //!
 //! The same form as tracing-subscriber's own, at a third of its price, since every
-//! call writes one. Spans, which nothing here opens, are left out.
+//! call writes one. That library's spans, which nothing here opens, are left out; the
+//! ids are those of the [trace](super::trace) that the line belongs to, if there is one.
 
 use std::fmt::{self, Debug, Write as _};
 
@@ -21,6 +22,8 @@ use tracing_subscriber::{
     },
     registry::LookupSpan,
 };
+
+use super::trace::Ids;
 
 /// The form.
 pub(super) struct Json;
@@ -46,6 +49,12 @@ where
         fields.written?;
         line.write_str("},\"target\":")?;
         string(&mut line, event.metadata().target())?;
+        if let Some(Ids { trace, span }) = Ids::current() {
+            write!(line, ",\"trace_id\":\"{trace}\"")?;
+            if let Some(span) = span {
+                write!(line, ",\"span_id\":\"{span}\"")?;
+            }
+        }
         line.write_str("}\n")
     }
 }

@@ -10,7 +10,10 @@
 use opentelemetry::metrics::{Meter, MeterProvider as _};
 use opentelemetry_sdk::{
     Resource,
-    metrics::{Aggregation, Instrument, InstrumentKind, SdkMeterProvider, Stream},
+    metrics::{
+        Aggregation, Instrument, InstrumentKind, ManualReader, SdkMeterProvider, Stream,
+        reader::MetricReader,
+    },
 };
 use prometheus::{Registry, TextEncoder};
 
@@ -44,18 +47,33 @@ pub struct Metrics {
 impl Metrics {
     /// Metrics of a service that nobody has counted anything for yet.
     pub fn new(resource: Resource) -> Result<Self, NoTelemetry> {
+        Self::read_by(resource, None::<ManualReader>)
+    }
+
+    /// The same, with one more reader of them.
+    pub(super) fn read_by(
+        resource: Resource,
+        other: Option<impl MetricReader>,
+    ) -> Result<Self, NoTelemetry> {
         let registry = Registry::new();
         let scraped = opentelemetry_prometheus::exporter()
             .with_registry(registry.clone())
             .without_target_info()
             .scope_info_enabled(false)
             .build()?;
-        let provider = SdkMeterProvider::builder()
+        let builder = SdkMeterProvider::builder()
             .with_resource(resource)
             .with_reader(scraped)
-            .with_view(shape)
-            .build();
-        Ok(Self { provider, registry })
+            .with_view(shape);
+        let builder = match other {
+            None => builder,
+            Some(other) => builder.with_reader(other),
+        };
+        Ok(Self { provider: builder.build(), registry })
+    }
+
+    pub(super) fn provider(&self) -> &SdkMeterProvider {
+        &self.provider
     }
 
     /// What instruments are made with.
