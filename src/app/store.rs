@@ -31,17 +31,18 @@ pub(super) struct Shared {
 /// The store of a configuration. Redis isn't asked yet: a service starts without
 /// it, and says that it isn't ready.
 pub(super) fn store(config: &StoreConfig, started_at: Timestamp, telemetry: &Telemetry) -> Shared {
-    let calls = |system| StoreCalls::new(system, &telemetry.metrics().meter(), telemetry.spans());
+    let meter = telemetry.metrics().meter();
+    let calls = |system, shelf| StoreCalls::new(system, shelf, &meter, telemetry.spans());
     match config {
         StoreConfig::Memory { max_entries } => {
             let store = Arc::new(MemoryStore::new(started_at, *max_entries));
-            let store = Arc::new(MeasuredStore::new(store, calls("memory")));
+            let store = Arc::new(MeasuredStore::new(store, calls("memory", false)));
             Shared { store, shelf: None, credentials: None }
         }
         StoreConfig::Redis(redis) => {
             let credentials = SharedCredentials::new(credentials(redis));
             let store = Arc::new(RedisStore::new(settings(redis, credentials.clone())));
-            let calls = calls("redis");
+            let calls = calls("redis", true);
             let shelf = MeasuredShelf::new(Arc::clone(&store) as _, calls.clone());
             Shared {
                 store: Arc::new(MeasuredStore::new(store, calls)),

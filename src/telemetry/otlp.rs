@@ -183,7 +183,9 @@ impl Sender {
         &self,
         export: impl Future<Output = Result<Response<T>, Status>> + Send + 'static,
     ) -> Result<(), Lost> {
-        let exported = self.handle.spawn(timeout(EXPORT_TIMEOUT, export)).await;
+        // A timer belongs to the runtime on whose thread it is made.
+        let bounded = async move { timeout(EXPORT_TIMEOUT, export).await };
+        let exported = self.handle.spawn(bounded).await;
         match exported {
             Ok(Ok(Ok(_taken))) => Ok(()),
             Ok(Ok(Err(status))) => Err(Lost::Refused(told(&status))),

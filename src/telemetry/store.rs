@@ -57,6 +57,11 @@ impl Operation {
         Self::KeySetRelease,
     ];
 
+    /// Whether it is asked of a shelf.
+    const fn is_of_shelf(self) -> bool {
+        matches!(self, Self::KeySetGet | Self::KeySetPut | Self::KeySetClaim | Self::KeySetRelease)
+    }
+
     const fn name(self) -> &'static str {
         match self {
             Self::Redeem => "redeem",
@@ -80,8 +85,8 @@ pub struct StoreCalls(Arc<Measured>);
 struct Measured {
     system: &'static str,
     spans: Spans,
-    /// By [`Operation`], as they stand in it.
-    durations: [Durations; 9],
+    /// By [`Operation`], as they stand in it; none of a shelf that isn't there.
+    durations: [Option<Durations>; 9],
     /// Of redeeming, and of the spending of uses.
     unremembered: [BoundCounter<u64>; 2],
     up: Arc<AtomicBool>,
@@ -94,14 +99,18 @@ struct Durations {
 }
 
 impl StoreCalls {
-    /// Measures the calls of a store of this kind (`redis`, `memory`).
-    pub fn new(system: &'static str, meter: &Meter, spans: Spans) -> Self {
+    /// Measures the calls of a store of this kind (`redis`, `memory`), which has a shelf or
+    /// has none.
+    pub fn new(system: &'static str, shelf: bool, meter: &Meter, spans: Spans) -> Self {
         let durations = meter
             .f64_histogram("db.client.operation.duration")
             .with_unit("s")
             .with_description("How long calls of the store took.")
             .build();
         let durations = Operation::ALL.map(|operation| {
+            if operation.is_of_shelf() && !shelf {
+                return None;
+            }
             let with = |error: &'static str| {
                 durations.bind(&[
                     KeyValue::new("db.operation.name", operation.name()),
@@ -109,7 +118,7 @@ impl StoreCalls {
                     KeyValue::new("error.type", error),
                 ])
             };
-            Durations { answered: with(""), failed: with("failed") }
+            Some(Durations { answered: with(""), failed: with("failed") })
         });
         let unremembered = meter
             .u64_counter("mintage.store.unremembered")
@@ -158,7 +167,7 @@ impl Measured {
     }
 
     fn took(&self, operation: Operation, failed: bool, time: Duration) {
-        if let Some(durations) = self.durations.get(operation as usize) {
+        if let Some(Some(durations)) = self.durations.get(operation as usize) {
             let durations = if failed { &durations.failed } else { &durations.answered };
             durations.record(time.as_secs_f64());
         }
