@@ -206,4 +206,32 @@ mod tests {
         assert!(first["timestamp"].as_str().unwrap().ends_with('Z'));
         assert_eq!(second["fields"], json!({"message": "no fields"}));
     }
+
+    #[test]
+    fn a_line_within_a_trace_has_its_ids_and_none_has_a_strangers_span() {
+        use opentelemetry::{
+            Context,
+            trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState},
+        };
+
+        let of = |remote| {
+            let (trace, span) = (TraceId::from(0xabc), SpanId::from(0xdef));
+            let flags = TraceFlags::SAMPLED;
+            let ids = SpanContext::new(trace, span, flags, remote, TraceState::default());
+            Context::new().with_remote_span_context(ids)
+        };
+        let lines = logged(|| {
+            tracing::info!("before");
+            for remote in [false, true] {
+                let entered = of(remote).attach();
+                tracing::info!("within");
+                drop(entered);
+            }
+        });
+        let ids: Vec<_> = lines.iter().map(|line| (&line["trace_id"], &line["span_id"])).collect();
+        let trace = json!("00000000000000000000000000000abc");
+        let span = json!("0000000000000def");
+        let none = Value::Null;
+        assert_eq!(ids, [(&none, &none), (&trace, &span), (&trace, &none)]);
+    }
 }

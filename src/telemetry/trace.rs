@@ -322,3 +322,83 @@ impl Ids {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+
+    /// The trace that these headers put a call in, and its `tracestate`.
+    fn read(parents: &[&str], states: &[&str]) -> Option<(String, String)> {
+        let mut headers = HeaderMap::new();
+        for (name, values) in [(Parent::TRACE, parents), (Parent::STATE, states)] {
+            for value in values {
+                headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+            }
+        }
+        let context = Parent(&headers).context();
+        let span = context.span();
+        let ids = span.span_context();
+        ids.is_valid().then(|| (ids.trace_id().to_string(), ids.trace_state().header()))
+    }
+
+    #[test]
+    fn a_good_traceparent_is_followed_whatever_becomes_of_its_state() {
+        let long = format!("a={}", "b".repeat(MAX_STATE_BYTES));
+        for (parents, states, state) in [
+            (&["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"][..], &[][..], ""),
+            (&["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"], &["a=b,c=d"], "a=b,c=d"),
+            (&["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"], &["a=b", "c=d"], ""),
+            (&["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"], &["?"], ""),
+            (&["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"], &[&long], ""),
+            (&["01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more"], &[], ""),
+        ] {
+            let expected = Some((TRACE.to_owned(), state.to_owned()));
+            assert_eq!(read(parents, states), expected, "{parents:?} {states:?}");
+        }
+    }
+
+    #[test]
+    fn a_malformed_traceparent_is_none() {
+        let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let long = "1".repeat(4_000);
+        for parents in [
+            &[][..],
+            &[""],
+            &["-"],
+            &["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331"],
+            &["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more"],
+            &["ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"],
+            &["00-00000000000000000000000000000000-b7ad6b7169203331-01"],
+            &["00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01"],
+            &["00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01"],
+            &["00-0af7651916cd43dd8448eb211c80319-b7ad6b7169203331-g1"],
+            &["00-0af7651916cd43dd8448eb211c80319\u{e9}-b7ad6b7169203331-01"],
+            &[good, good],
+            &[&long],
+        ] {
+            assert_eq!(read(parents, &[]), None, "{parents:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_has_the_name_of_its_code() {
+        for (status, expected) in [
+            (None, "OK"),
+            (Some("0"), "OK"),
+            (Some("14"), "UNAVAILABLE"),
+            (Some("16"), "UNAUTHENTICATED"),
+            (Some("17"), "UNKNOWN"),
+            (Some("x"), "UNKNOWN"),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(status) = status {
+                headers.insert("grpc-status", HeaderValue::from_static(status));
+            }
+            assert_eq!(code(&headers), expected, "{status:?}");
+        }
+    }
+}

