@@ -194,6 +194,8 @@ pub enum Redeemed {
     Unremembered,
     /// A limit is spent; nothing was redeemed, nothing was spent.
     Limited {
+        /// Position, among `limits`, of the one that has room last; of several the first.
+        limit: usize,
         /// When the limit has room again.
         retry_after: Duration,
     },
@@ -215,6 +217,8 @@ pub enum LimitsSpent {
     Within,
     /// At least one had none; none was spent.
     Beyond {
+        /// Position of the one that has room last; of several the first.
+        limit: usize,
         /// When all of them have room.
         retry_after: Duration,
     },

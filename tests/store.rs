@@ -310,7 +310,7 @@ async fn a_spent_limit_redeems_nothing_and_spends_no_other_limit(fresh: Fresh) {
     let narrow = limit("narrow", 1);
     let wide = limit("wide", 2);
     assert_eq!(store.spend_limits(&[narrow], NOW).await, LimitsSpent::Within);
-    let limited = Redeemed::Limited { retry_after: Duration::from_secs(1) };
+    let limited = Redeemed::Limited { limit: 1, retry_after: Duration::from_secs(1) };
     for _ in 0..5 {
         let answer = store.redeem_within(&redemption("a"), &[wide, narrow], NOW).await;
         assert_eq!(answer, limited);
@@ -331,7 +331,7 @@ async fn a_repeated_redeeming_spends_no_limit(fresh: Fresh) {
         assert_eq!(before, Redeemed::Before);
     }
     assert_eq!(store.spend_limits(&limits, NOW).await, LimitsSpent::Within);
-    let beyond = LimitsSpent::Beyond { retry_after: Duration::from_secs(1) };
+    let beyond = LimitsSpent::Beyond { limit: 0, retry_after: Duration::from_secs(1) };
     assert_eq!(store.spend_limits(&limits, NOW).await, beyond);
 }
 
@@ -343,11 +343,15 @@ async fn limits_come_back_at_the_very_moment_that_was_told(fresh: Fresh) {
     assert_eq!(store.spend_limits(&limits, NOW).await, LimitsSpent::Within);
     let answer = store.spend_limits(&limits, NOW.plus(Duration::from_millis(1))).await;
     let wait = Duration::from_millis(999);
-    assert_eq!(answer, LimitsSpent::Beyond { retry_after: wait }, "the longer of both waits");
+    let beyond = LimitsSpent::Beyond { limit: 0, retry_after: wait };
+    assert_eq!(answer, beyond, "the longer of both waits");
+    let turned = [quick, limit("slow", 1)];
+    let answer = store.spend_limits(&turned, NOW.plus(Duration::from_millis(1))).await;
+    assert_eq!(answer, LimitsSpent::Beyond { limit: 1, retry_after: wait }, "wherever it stands");
     let back = NOW.plus(Duration::from_secs(1));
     assert_eq!(
         store.spend_limits(&limits, back.minus(TICK)).await,
-        LimitsSpent::Beyond { retry_after: TICK }
+        LimitsSpent::Beyond { limit: 0, retry_after: TICK }
     );
     assert_eq!(store.spend_limits(&limits, back).await, LimitsSpent::Within);
 }
@@ -356,7 +360,7 @@ async fn a_limit_named_twice_spends_two_units(fresh: Fresh) {
     let store = Calls::fresh(fresh).await;
     let twice = [limit("client", 3), limit("client", 3)];
     assert_eq!(store.spend_limits(&twice, NOW).await, LimitsSpent::Within);
-    let beyond = LimitsSpent::Beyond { retry_after: Duration::from_secs(1) };
+    let beyond = LimitsSpent::Beyond { limit: 1, retry_after: Duration::from_secs(1) };
     assert_eq!(store.spend_limits(&twice, NOW).await, beyond);
     assert_eq!(store.spend_limits(&twice[..1], NOW).await, LimitsSpent::Within);
 }
@@ -680,7 +684,7 @@ mod fullness {
             let limits = [limit(&n.to_string(), 1)];
             assert_eq!(store.spend_limits(&limits, NOW).await, LimitsSpent::Within);
         }
-        let beyond = LimitsSpent::Beyond { retry_after: Duration::from_secs(1) };
+        let beyond = LimitsSpent::Beyond { limit: 0, retry_after: Duration::from_secs(1) };
         assert_eq!(store.spend_limits(&known, NOW).await, beyond, "what it knows it keeps");
         let answer = store.redeem_within(&redemption("a"), &[limit("new", 1)], NOW).await;
         assert_eq!(answer, Redeemed::Now);

@@ -8,10 +8,11 @@
 
 use std::time::Duration;
 
+use super::Limit;
 use crate::{
     caveat::{Unaskable, Uncleared},
     grant::GrantRefused,
-    macaroon::{TokenTooLarge, TokenUnreadable},
+    macaroon::{Subject, TokenTooLarge, TokenUnreadable},
     oidc::{ClaimFault, ClaimsRefused, IdTokenMalformed, SignatureRefused},
     ports::StoreFailure,
     publisher::NoPublisher,
@@ -177,6 +178,30 @@ pub struct Refusal {
     pub field: Option<String>,
     /// When another try makes sense, where waiting helps.
     pub retry_after: Option<Duration>,
+    /// The limit that is spent, where that is why.
+    pub limit: Option<Limit>,
+    /// What is known of the bearer, if anything is. Not for callers.
+    pub bearer: Option<Box<Bearer>>,
+}
+
+/// What was proven of a bearer before the answer was no: for the audit trail, and to
+/// count by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bearer {
+    /// The issuer, with whose key the ID token's signature holds.
+    pub issuer: Option<String>,
+    /// Whose upload token it is, or would have been.
+    pub subject: Option<Subject>,
+    /// The id of the upload token, whose signature holds.
+    pub token_id: Option<String>,
+}
+
+impl Bearer {
+    /// The bearer of this upload token.
+    pub(super) fn with(subject: &Subject, token_id: &str) -> Self {
+        let (subject, token_id) = (Some(subject.clone()), Some(token_id.to_owned()));
+        Self { issuer: None, subject, token_id }
+    }
 }
 
 /// A longer sentence is cut. It may repeat what a stranger wrote, and it travels
@@ -187,7 +212,14 @@ pub const MAX_SENTENCE_BYTES: usize = 1024;
 impl Refusal {
     /// For this reason, in this sentence.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: cut(message.into()), field: None, retry_after: None }
+        Self {
+            reason,
+            message: cut(message.into()),
+            field: None,
+            retry_after: None,
+            limit: None,
+            bearer: None,
+        }
     }
 
     /// A field of the request is at fault.
@@ -195,10 +227,11 @@ impl Refusal {
         Self { field: Some(path.into()), ..Self::new(Reason::RequestInvalid, message) }
     }
 
-    /// A limit is spent.
-    pub fn limited(retry_after: Duration) -> Self {
+    /// This limit is spent.
+    pub fn limited(limit: Limit, retry_after: Duration) -> Self {
         Self {
             retry_after: Some(retry_after),
+            limit: Some(limit),
             ..Self::new(Reason::RateLimited, "too many requests; try again a little later")
         }
     }
@@ -212,6 +245,11 @@ impl Refusal {
     #[must_use]
     pub fn at(self, path: impl Into<String>) -> Self {
         Self { field: Some(path.into()), ..self }
+    }
+
+    /// The same refusal, of this bearer.
+    pub(super) fn of(self, bearer: Bearer) -> Self {
+        Self { bearer: Some(Box::new(bearer)), ..self }
     }
 }
 

@@ -5,6 +5,39 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use crate::{limits::Rate, mark::Mark, ports::LimitSpend};
 
+/// One of the limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Limit {
+    /// Mints per client address.
+    MintPerClient,
+    /// Mints per publisher.
+    MintPerPublisher,
+    /// Refused Mints per client address.
+    RefusedMintPerClient,
+    /// Denied Verifies per client address.
+    DeniedVerifyPerClient,
+}
+
+impl Limit {
+    /// Every limit.
+    pub const ALL: [Self; 4] = [
+        Self::MintPerClient,
+        Self::MintPerPublisher,
+        Self::RefusedMintPerClient,
+        Self::DeniedVerifyPerClient,
+    ];
+
+    /// Its name in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MintPerClient => "mint_per_client",
+            Self::MintPerPublisher => "mint_per_publisher",
+            Self::RefusedMintPerClient => "refused_mint_per_client",
+            Self::DeniedVerifyPerClient => "denied_verify_per_client",
+        }
+    }
+}
+
 /// How much is allowed; none: no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
@@ -19,38 +52,40 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// What a Mint for a publisher spends.
+    /// What a Mint for a publisher spends, and of which limits, in the same order.
     pub(super) fn publisher_mint(
         &self,
         client: Option<IpAddr>,
         index: &str,
         publisher_id: &str,
-    ) -> Vec<LimitSpend> {
+    ) -> (Vec<Limit>, Vec<LimitSpend>) {
+        let of_publisher = Limit::MintPerPublisher;
         let publisher = self.mint_per_publisher.map(|rate| LimitSpend {
-            mark: Mark::limit("mint_per_publisher", &format!("{index}\0{publisher_id}")),
+            mark: Mark::limit(of_publisher.name(), &format!("{index}\0{publisher_id}")),
             rate,
         });
-        self.user_mint(client).into_iter().chain(publisher).collect()
+        let client = self.user_mint(client).map(|spend| (Limit::MintPerClient, spend));
+        client.into_iter().chain(publisher.map(|spend| (of_publisher, spend))).unzip()
     }
 
     /// What a Mint for a user spends.
     pub(super) fn user_mint(&self, client: Option<IpAddr>) -> Option<LimitSpend> {
-        per_client("mint_per_client", self.mint_per_client, client)
+        per_client(Limit::MintPerClient, self.mint_per_client, client)
     }
 
     /// What a refused Mint spends.
     pub(super) fn refused_mint(&self, client: Option<IpAddr>) -> Option<LimitSpend> {
-        per_client("refused_mint_per_client", self.refused_mint_per_client, client)
+        per_client(Limit::RefusedMintPerClient, self.refused_mint_per_client, client)
     }
 
     /// What a denied Verify spends.
     pub(super) fn denied_verify(&self, client: Option<IpAddr>) -> Option<LimitSpend> {
-        per_client("denied_verify_per_client", self.denied_verify_per_client, client)
+        per_client(Limit::DeniedVerifyPerClient, self.denied_verify_per_client, client)
     }
 }
 
-fn per_client(name: &str, rate: Option<Rate>, client: Option<IpAddr>) -> Option<LimitSpend> {
-    Some(LimitSpend { mark: Mark::limit(name, &party(client?)), rate: rate? })
+fn per_client(limit: Limit, rate: Option<Rate>, client: Option<IpAddr>) -> Option<LimitSpend> {
+    Some(LimitSpend { mark: Mark::limit(limit.name(), &party(client?)), rate: rate? })
 }
 
 fn party(client: IpAddr) -> String {

@@ -6,12 +6,13 @@
 //! get the very same token again.
 
 use super::{
-    Admitted, Charged, Client, MARK_SLACK, Reason, Refusal, Retry, Right, Service, id_token::Proven,
+    Admitted, Bearer, Charged, Client, Limit, MARK_SLACK, Reason, Refusal, Retry, Right, Service,
+    id_token::Proven,
 };
 use crate::{
     caveat::Caveat,
     clock::Timestamp,
-    grant::{Feature, Grant, Wish},
+    grant::{AllowedWish, Feature, Grant, Wish},
     macaroon::{Identifier, KeyId, Macaroon, Subject},
     mark::{Mark, Seed},
     oidc::{Claims, LEEWAY, VerifiedIdToken},
@@ -75,6 +76,17 @@ pub struct MintAnswer {
     pub caveats: Vec<Caveat<'static>>,
     /// What the ID token said. None for a user.
     pub identity: Option<VerifiedIdToken>,
+    /// Whether the token is a fresh one.
+    pub minted: Minted,
+}
+
+/// Whether a token that is handed out is a fresh one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Minted {
+    /// It is.
+    Now,
+    /// The same call came before, inside its retry window, and this is its token.
+    Before,
 }
 
 impl std::fmt::Debug for MintAnswer {
@@ -88,7 +100,11 @@ impl Service {
     pub async fn mint(&self, at: &Admitted, request: MintRequest) -> Result<MintAnswer, Refusal> {
         let MintRequest { subject, wish, client, retry } = request;
         match subject {
-            MintSubject::User(subject) => self.mint_user(at, subject, wish, &client).await,
+            MintSubject::User(subject) => {
+                self.mint_user(at, &subject, wish, &client).await.map_err(|refusal| {
+                    refusal.of(Bearer { subject: Some(subject), ..Bearer::default() })
+                })
+            }
             MintSubject::TrustedPublishing(publishing) => {
                 match self.mint_publisher(at, publishing, wish, &client, retry.as_ref()).await {
                     Err(refusal) => Err(self.charge_mint(refusal, &client).await),
@@ -101,20 +117,20 @@ impl Service {
     async fn mint_user(
         &self,
         at: &Admitted,
-        subject: Subject,
+        subject: &Subject,
         wish: Wish,
         client: &Client,
     ) -> Result<MintAnswer, Refusal> {
         at.must_have(Right::MintUser)?;
         let now = self.clock.now();
         let grant = Grant::for_user(subject.id(), at.index().policy.allow_user(wish)?);
-        let written = self.write(at, &grant, &subject, &self.seed(now))?;
+        let written = self.write(at, &grant, subject, &self.seed(now))?;
         let limit = self.limits.user_mint(client.ip);
         if let Some(limit) = limit
-            && let LimitsSpent::Beyond { retry_after } =
+            && let LimitsSpent::Beyond { limit: _, retry_after } =
                 self.store.spend_limits(&[limit], now).await?
         {
-            return Err(Refusal::limited(retry_after));
+            return Err(Refusal::limited(Limit::MintPerClient, retry_after));
         }
         Ok(written.answer(grant))
     }
@@ -128,44 +144,61 @@ impl Service {
         retry: Option<&Retry>,
     ) -> Result<MintAnswer, Refusal> {
         at.must_have(Right::MintPublisher)?;
-        let policy = &at.index().policy;
-        let wish = policy.allow_publisher(wish)?;
-        let Proven { id_token, issuer } = self.prove(at, &publishing.id_token).await?;
+        let wish = at.index().policy.allow_publisher(wish)?;
+        let proven = self.prove(at, &publishing.id_token).await?;
+        let mut bearer = Bearer { issuer: Some(proven.issuer.url.clone()), ..Bearer::default() };
+        let wanted = Wanted { candidates: &publishing.candidates, wish, client, retry };
+        let minted = self.mint_proven(at, proven, wanted, &mut bearer).await;
+        minted.map_err(|refusal| refusal.of(bearer))
+    }
+
+    /// The rest of the way, on which more and more is known of the bearer.
+    async fn mint_proven(
+        &self,
+        at: &Admitted,
+        Proven { id_token, issuer }: Proven,
+        Wanted { candidates, wish, client, retry }: Wanted<'_>,
+        bearer: &mut Bearer,
+    ) -> Result<MintAnswer, Refusal> {
         // Only now: the ID token may have ended while its key was fetched.
         let now = self.clock.now();
         let claims = id_token.accept(&issuer, &at.index().audience, now)?;
-        let publisher = publisher::find(&claims, &publishing.candidates)?;
-        let grant = Grant::for_publisher(publisher, wish, policy.max_embedded_projects)?;
+        let publisher = publisher::find(&claims, candidates)?;
         let subject = Subject::publisher(&publisher.id)
             .map_err(|error| Refusal::new(Reason::RequestInvalid, error.to_string()))?;
+        bearer.subject = Some(subject.clone());
+        let most = at.index().policy.max_embedded_projects;
+        let grant = Grant::for_publisher(publisher, wish, most)?;
         // Written before it is redeemed, since writing can refuse: a token can be
         // too large. Nobody sees it before the redeeming has gone through.
         let seed = self.seed(now);
         let first = self.write(at, &grant, &subject, &seed)?;
         let limits = self.limits.publisher_mint(client.ip, &at.index().name, &publisher.id);
         let redemption = redemption(at, &claims, retry, seed, now);
-        let written = match self.redeem(redemption.as_ref(), &limits, now).await? {
-            Redeeming::First => first,
-            Redeeming::Repeated(seed) => self.write(at, &grant, &subject, &seed)?,
+        let (minted, written) = match self.redeem(redemption.as_ref(), limits, now).await? {
+            Redeeming::First => (Minted::Now, first),
+            Redeeming::Repeated(seed) => (Minted::Before, self.write(at, &grant, &subject, &seed)?),
         };
         let publisher_id = Some(publisher.id.clone());
-        Ok(MintAnswer { publisher_id, identity: Some(id_token), ..written.answer(grant) })
+        Ok(MintAnswer { publisher_id, identity: Some(id_token), minted, ..written.answer(grant) })
     }
 
     /// The last step: after it, the ID token is used.
     async fn redeem(
         &self,
         redemption: Option<&Redemption>,
-        limits: &[LimitSpend],
+        (names, limits): (Vec<Limit>, Vec<LimitSpend>),
         now: Timestamp,
     ) -> Result<Redeeming, Refusal> {
         let redeemed = match redemption {
-            Some(redemption) => self.store.redeem(redemption, limits, now).await?,
+            Some(redemption) => self.store.redeem(redemption, &limits, now).await?,
             // Nothing tells two of this provider's ID tokens apart, so none is
             // redeemed, and only the limits hold.
-            None => match self.store.spend_limits(limits, now).await? {
+            None => match self.store.spend_limits(&limits, now).await? {
                 LimitsSpent::Within => Redeemed::Now,
-                LimitsSpent::Beyond { retry_after } => Redeemed::Limited { retry_after },
+                LimitsSpent::Beyond { limit, retry_after } => {
+                    Redeemed::Limited { limit, retry_after }
+                }
             },
         };
         match redeemed {
@@ -180,7 +213,11 @@ impl Service {
                 "the ID token is older than the service's memory, so it may have been used before; \
                  the job must ask its provider for a fresh one",
             )),
-            Redeemed::Limited { retry_after } => Err(Refusal::limited(retry_after)),
+            Redeemed::Limited { limit, retry_after } => {
+                // Whichever one the store means, it is one of a Mint's.
+                let limit = names.get(limit).copied().unwrap_or(Limit::MintPerClient);
+                Err(Refusal::limited(limit, retry_after))
+            }
         }
     }
 
@@ -230,9 +267,20 @@ impl Service {
         }
         match self.charge(self.limits.refused_mint(client.ip)).await {
             Charged::Within => refusal,
-            Charged::Beyond { retry_after } => Refusal::limited(retry_after),
+            Charged::Beyond { retry_after } => Refusal {
+                bearer: refusal.bearer,
+                ..Refusal::limited(Limit::RefusedMintPerClient, retry_after)
+            },
         }
     }
+}
+
+/// What is wanted of an ID token whose signature holds.
+struct Wanted<'r> {
+    candidates: &'r [Publisher],
+    wish: AllowedWish,
+    client: &'r Client,
+    retry: Option<&'r Retry>,
 }
 
 /// A token that nobody has seen yet.
@@ -253,6 +301,7 @@ impl Written {
             projects: grant.projects,
             caveats: self.caveats,
             identity: None,
+            minted: Minted::Now,
         }
     }
 }

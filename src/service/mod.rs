@@ -22,14 +22,15 @@ use arc_swap::ArcSwap;
 
 pub use attenuate::{AttenuateAnswer, AttenuateRequest};
 pub use caller::{Caller, Right, RightUnknown};
-pub use error::{Blame, MAX_SENTENCE_BYTES, Reason, Refusal};
+pub use error::{Bearer, Blame, MAX_SENTENCE_BYTES, Reason, Refusal};
 pub use known::Kept;
-pub use limits::Limits;
-pub use mint::{MintAnswer, MintRequest, MintSubject, TrustedPublishing};
+pub use limits::{Limit, Limits};
+pub use mint::{MintAnswer, MintRequest, MintSubject, Minted, TrustedPublishing};
 pub use proof::{Proof, San, SanUnreadable};
 pub use revoke::{RevokeAnswer, RevokeRequest, RevokeTarget};
 pub use verify::{
-    AccessWanted, Denial, Secret, TokenFacts, UploadTokenRequest, Verdict, VerifyAnswer,
+    AccessWanted, Denial, Revocations, Secret, TokenFacts, UploadTokenRequest, Verdict,
+    VerifyAnswer,
 };
 
 use crate::{
@@ -200,7 +201,7 @@ impl Service {
     async fn charge(&self, limit: Option<LimitSpend>) -> Charged {
         let Some(limit) = limit else { return Charged::Within };
         match self.store.spend_limits(&[limit], self.clock.now()).await {
-            Ok(LimitsSpent::Beyond { retry_after }) => Charged::Beyond { retry_after },
+            Ok(LimitsSpent::Beyond { limit: _, retry_after }) => Charged::Beyond { retry_after },
             Ok(LimitsSpent::Within) | Err(_) => Charged::Within,
         }
     }

@@ -1,7 +1,7 @@
 //! Revoke: ends an upload token, and every token narrowed from it, before its time.
 
 use super::{
-    Admitted, Index, Kept, MARK_SLACK, Reason, Refusal, Secret, Service,
+    Admitted, Bearer, Index, Kept, MARK_SLACK, Reason, Refusal, Secret, Service,
     known::{known, token_id},
 };
 use crate::{
@@ -33,6 +33,8 @@ pub enum RevokeTarget {
 pub struct RevokeAnswer {
     /// Its id.
     pub token_id: String,
+    /// Whose it is, where its id or the index says so.
+    pub subject: Option<Subject>,
     /// Whether it had been before.
     pub revoked: Revoked,
 }
@@ -48,7 +50,7 @@ impl Service {
         request: RevokeRequest,
     ) -> Result<RevokeAnswer, Refusal> {
         let now = self.clock.now();
-        let token_id = match request.target {
+        let (token_id, subject) = match request.target {
             RevokeTarget::TokenId(id) if id.is_empty() || id.len() > MAX_TOKEN_ID_BYTES => {
                 let message = "a token id has 1 to 344 bytes";
                 return Err(Refusal::new(Reason::RequestInvalid, message).at("token_id"));
@@ -58,11 +60,14 @@ impl Service {
                 let message = "this is an upload token, not the id of one; it belongs in token";
                 return Err(Refusal::new(Reason::RequestInvalid, message).at("token_id"));
             }
-            RevokeTarget::TokenId(id) => id,
+            RevokeTarget::TokenId(id) => {
+                let identifier = Identifier::parse(id.as_bytes()).ok();
+                (id, identifier.map(|identifier| identifier.subject().clone()))
+            }
             RevokeTarget::Token(token, kept) => {
                 let macaroon = Self::read_upload_token(at, &token.0)?;
-                known(at.index(), kept.as_ref(), &macaroon, &self.keyring.load())?;
-                token_id(&macaroon)
+                let known = known(at.index(), kept.as_ref(), &macaroon, &self.keyring.load())?;
+                (token_id(&macaroon), Some(known.subject().clone()))
             }
         };
         let revoked = match end_of_family(&token_id) {
@@ -70,10 +75,16 @@ impl Service {
             Some(end) if end <= now => Revoked::Now,
             until => {
                 let mark = Mark::revoked(&at.index().name, &token_id);
-                self.store.revoke(mark, until, now).await?
+                match self.store.revoke(mark, until, now).await {
+                    Ok(revoked) => revoked,
+                    Err(failure) => {
+                        let bearer = Bearer { subject, token_id: Some(token_id), issuer: None };
+                        return Err(Refusal::from(failure).of(bearer));
+                    }
+                }
             }
         };
-        Ok(RevokeAnswer { token_id, revoked })
+        Ok(RevokeAnswer { token_id, subject, revoked })
     }
 }
 

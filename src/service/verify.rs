@@ -6,8 +6,8 @@
 use std::net::IpAddr;
 
 use super::{
-    Admitted, Blame, Charged, Client, Kept, MARK_SLACK, OnStoreFailure, Reason, Refusal, Retry,
-    Service, TrustedPublishing,
+    Admitted, Bearer, Blame, Charged, Client, Kept, Limit, MARK_SLACK, OnStoreFailure, Reason,
+    Refusal, Retry, Service, TrustedPublishing,
     id_token::Proven,
     known::{Known, Origin, known, token_id},
 };
@@ -99,6 +99,19 @@ pub struct VerifyAnswer<'t> {
     pub identity: Option<VerifiedIdToken>,
     /// Which candidate matched.
     pub publisher_id: Option<String>,
+    /// Whether it was asked for revocations.
+    pub revocations: Revocations,
+}
+
+/// Whether a token that is allowed can have been revoked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Revocations {
+    /// The store was asked, or there was no need to.
+    #[default]
+    Heeded,
+    /// The store gave no answer, and such a token is allowed nevertheless
+    /// ([`OnStoreFailure::Allow`]).
+    Unknown,
 }
 
 /// What an upload token is.
@@ -126,6 +139,13 @@ impl VerifyAnswer<'_> {
 
     fn denied(refusal: Refusal) -> Self {
         Self { denials: vec![refusal.into()], ..Self::default() }
+    }
+
+    /// What it says of the bearer, who gets another answer.
+    fn bearer(self) -> Bearer {
+        let issuer = self.identity.as_ref().map(|token| token.issuer().to_owned());
+        let (token_id, subject) = self.token.map(|token| (token.token_id, token.subject)).unzip();
+        Bearer { issuer, subject, token_id }
     }
 }
 
@@ -191,9 +211,16 @@ impl Service {
             judge(known.macaroon, &request.stored, &access, offered);
         let mut denials: Vec<Denial> = denials.into_iter().map(Denial::from).collect();
         let token_id = token_id(macaroon);
+        let subject = known.subject().clone();
+        let mut revocations = Revocations::Heeded;
         if denials.is_empty() {
             let spend = self.spend(at, request, &known, &token_id, &uses, now);
-            denials.extend(self.spent(&spend, &uses, now).await?);
+            let spent = self.spent(&spend, &uses, now).await;
+            match spent.map_err(|refusal| refusal.of(Bearer::with(&subject, &token_id)))? {
+                Spent::Allowed => {}
+                Spent::Denied(denial) => denials.push(denial),
+                Spent::Unknown => revocations = Revocations::Unknown,
+            }
         }
         let (key_id, minted_at) = match &known.origin {
             Origin::Kept(_) => (None, None),
@@ -201,9 +228,8 @@ impl Service {
                 (Some(identifier.key_id().clone()), Some(identifier.minted_at()))
             }
         };
-        let subject = known.subject().clone();
         let facts = TokenFacts { token_id, subject, key_id, caveats, minted_at, expires_at };
-        Ok(VerifyAnswer { denials, token: Some(facts), ..VerifyAnswer::default() })
+        Ok(VerifyAnswer { denials, token: Some(facts), revocations, ..VerifyAnswer::default() })
     }
 
     fn spend(
@@ -247,17 +273,17 @@ impl Service {
         spend: &UsesSpend,
         uses: &[crate::caveat::UseWanted],
         now: Timestamp,
-    ) -> Result<Option<Denial>, Refusal> {
-        let denial = |reason, message: &str| Some(Refusal::new(reason, message).into());
+    ) -> Result<Spent, Refusal> {
+        let denial = |reason, message: &str| Spent::Denied(Refusal::new(reason, message).into());
         match self.store.spend_uses(spend, now).await {
-            Ok(UsesSpent::Allowed) => Ok(None),
+            Ok(UsesSpent::Allowed) => Ok(Spent::Allowed),
             Ok(UsesSpent::Revoked) => {
                 Ok(denial(Reason::TokenRevoked, "the upload token was revoked"))
             }
             Ok(UsesSpent::Spent { caveat }) => Ok(match uses.get(caveat) {
                 Some(wanted) => {
                     let why = Uncleared::UsesSpent { count: wanted.count };
-                    Some(crate::caveat::Denial { caveat: wanted.caveat, why }.into())
+                    Spent::Denied(crate::caveat::Denial { caveat: wanted.caveat, why }.into())
                 }
                 // Whichever caveat the store means, it said no.
                 None => denial(Reason::CaveatUsesSpent, "the upload token has no use left"),
@@ -268,7 +294,7 @@ impl Service {
                  them; a fresh one is needed",
             )),
             Err(failure) => match (spend.uses.is_empty(), self.on_store_failure) {
-                (true, OnStoreFailure::Allow) => Ok(None),
+                (true, OnStoreFailure::Allow) => Ok(Spent::Unknown),
                 (true, OnStoreFailure::Refuse) | (false, _) => Err(failure.into()),
             },
         }
@@ -286,9 +312,20 @@ impl Service {
         }
         match self.charge(self.limits.denied_verify(client)).await {
             Charged::Within => Ok(answer),
-            Charged::Beyond { retry_after } => Err(Refusal::limited(retry_after)),
+            Charged::Beyond { retry_after } => {
+                let refusal = Refusal::limited(Limit::DeniedVerifyPerClient, retry_after);
+                Err(refusal.of(answer.bearer()))
+            }
         }
     }
+}
+
+/// What the store said of a token that its caveats allow.
+enum Spent {
+    Allowed,
+    Denied(Denial),
+    /// Nothing, and that is no reason to deny.
+    Unknown,
 }
 
 /// Claims accepted and a publisher found, or why not.
@@ -313,7 +350,7 @@ fn matched(
         Ok(id) => (Some(id), Vec::new()),
         Err(denials) => (None, denials),
     };
-    VerifyAnswer { denials, identity: Some(id_token), publisher_id, token: None }
+    VerifyAnswer { denials, identity: Some(id_token), publisher_id, ..VerifyAnswer::default() }
 }
 
 impl From<Mismatch> for Denial {

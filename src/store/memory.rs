@@ -107,7 +107,7 @@ impl Store for MemoryStore {
         }
         let arrivals = match arrivals(&mut locked, limits, now) {
             Ok(arrivals) => arrivals,
-            Err(retry_after) => return Ok(Redeemed::Limited { retry_after }),
+            Err((limit, retry_after)) => return Ok(Redeemed::Limited { limit, retry_after }),
         };
         let redeemed = &mut locked.part(mark).redeemed;
         redeemed.make_room(1, now).map_err(|full| failure(&full, now))?;
@@ -128,7 +128,7 @@ impl Store for MemoryStore {
                 remember(&mut locked, arrivals, now);
                 Ok(LimitsSpent::Within)
             }
-            Err(retry_after) => Ok(LimitsSpent::Beyond { retry_after }),
+            Err((limit, retry_after)) => Ok(LimitsSpent::Beyond { limit, retry_after }),
         }
     }
 
@@ -199,16 +199,16 @@ impl Redeeming {
     }
 }
 
-/// The arrival times to be kept if all limits have room; else how long until
-/// all have. A limit named twice spends two units.
+/// The arrival times to be kept if all limits have room; else which one has none for
+/// longest, and for how long. A limit named twice spends two units.
 fn arrivals(
     locked: &mut Locked<'_, Shard>,
     limits: &[LimitSpend],
     now: Timestamp,
-) -> Result<Vec<(Mark, Timestamp)>, Duration> {
+) -> Result<Vec<(Mark, Timestamp)>, (usize, Duration)> {
     let mut kept: Vec<(Mark, Timestamp)> = Vec::with_capacity(limits.len());
-    let mut wait = None;
-    for limit in limits {
+    let mut last: Option<(usize, Duration)> = None;
+    for (at, limit) in limits.iter().enumerate() {
         let pending = kept.iter().rev().find(|(mark, _)| *mark == limit.mark);
         let arrival = match pending {
             Some((_, arrival)) => Some(*arrival),
@@ -219,10 +219,14 @@ fn arrivals(
         };
         match limits::spend(limit.rate, arrival, now) {
             Decision::Admitted { arrival } => kept.push((limit.mark, arrival)),
-            Decision::Refused { retry_after } => wait = wait.max(Some(retry_after)),
+            Decision::Refused { retry_after } => {
+                if last.is_none_or(|(_, longest)| retry_after > longest) {
+                    last = Some((at, retry_after));
+                }
+            }
         }
     }
-    wait.map_or(Ok(kept), Err)
+    last.map_or(Ok(kept), Err)
 }
 
 /// Keeps the arrival times, as far as there is room for them.

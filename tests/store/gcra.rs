@@ -68,7 +68,9 @@ fn plays(runtime: &Handle, store: &Arc<dyn Store>) -> Result<(), String> {
                         kept = Some(arrival);
                         LimitsSpent::Within
                     }
-                    Decision::Refused { retry_after } => LimitsSpent::Beyond { retry_after },
+                    Decision::Refused { retry_after } => {
+                        LimitsSpent::Beyond { limit: 0, retry_after }
+                    }
                 };
                 let limit = [LimitSpend { mark, rate }];
                 let answer = runtime.block_on(store.spend_limits(&limit, now)).unwrap();

@@ -173,7 +173,7 @@ impl Model {
             }
             Call::SpendLimits(limits) => Answer::Limits(match self.spend_limits(limits, now) {
                 Ok(()) => LimitsSpent::Within,
-                Err(retry_after) => LimitsSpent::Beyond { retry_after },
+                Err((limit, retry_after)) => LimitsSpent::Beyond { limit, retry_after },
             }),
             Call::SpendUses(spend) => Answer::Uses(self.spend_uses(spend, now)),
             Call::Revoke(mark, until) => Answer::Revoked({
@@ -207,7 +207,7 @@ impl Model {
             return Redeemed::Unremembered;
         }
         match self.spend_limits(limits, now) {
-            Err(retry_after) => Redeemed::Limited { retry_after },
+            Err((limit, retry_after)) => Redeemed::Limited { limit, retry_after },
             Ok(()) => {
                 self.redeemed.push((redemption.clone(), now));
                 Redeemed::Now
@@ -215,21 +215,26 @@ impl Model {
         }
     }
 
-    fn spend_limits(&mut self, limits: &[LimitSpend], now: Timestamp) -> Result<(), Duration> {
+    fn spend_limits(
+        &mut self,
+        limits: &[LimitSpend],
+        now: Timestamp,
+    ) -> Result<(), (usize, Duration)> {
         let known = self.units.len();
-        let mut wait = Duration::ZERO;
+        let mut waits = Vec::new();
         for limit in limits {
             let missing = self.missing(limit, now);
             if missing.is_zero() {
                 self.units.push((*limit, now));
             }
-            wait = wait.max(missing);
+            waits.push(missing);
         }
-        if wait.is_zero() {
+        let longest = waits.iter().max().copied().unwrap_or_default();
+        if longest.is_zero() {
             return Ok(());
         }
         self.units.truncate(known);
-        Err(wait)
+        Err((waits.iter().position(|wait| *wait == longest).unwrap(), longest))
     }
 
     /// How long until this limit's bucket holds a unit: filled and emptied again

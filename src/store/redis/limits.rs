@@ -1,7 +1,7 @@
 //! Limits in Redis. In a cluster they lie in several places, and are spent in each
 //! at the same time; where one has no room, the others get theirs back.
 
-use std::time::Duration;
+use std::{cmp::Reverse, time::Duration};
 
 use futures_util::future::join_all;
 use redis::Value;
@@ -34,10 +34,11 @@ impl RedisStore {
         arguments.extend(spent_arguments(limits));
         let request = Request::Run { script: &SPEND_LIMITS, keys, arguments, lasting: false };
         let answer = Answer::of(self.exchange.send(place, &request, now).await?)?;
-        match (answer.word.as_str(), answer.rest) {
-            ("within", _) => Ok(LimitsSpent::Within),
-            ("beyond", Some(Value::Int(until))) => {
-                Ok(LimitsSpent::Beyond { retry_after: wait(until) })
+        match answer.word.as_str() {
+            "within" => Ok(LimitsSpent::Within),
+            "beyond" => {
+                let (limit, retry_after) = last(&answer.rest)?;
+                Ok(LimitsSpent::Beyond { limit, retry_after })
             }
             _ => Err(strange("a limit")),
         }
@@ -46,31 +47,46 @@ impl RedisStore {
     /// Spends limits of several places, all or none.
     pub(super) async fn spend_limits_apart(
         &self,
+        limits: &[LimitSpend],
         groups: &[(Place, Vec<LimitSpend>)],
         now: Timestamp,
     ) -> Result<LimitsSpent, StoreFailure> {
         let spending =
             groups.iter().map(|(place, limits)| self.spend_limits_at(*place, limits, now));
         let answers = join_all(spending).await;
-        let mut longest = None;
+        let mut last = None;
         let mut failed = None;
         let mut spent = Vec::new();
-        for (answer, (_, limits)) in answers.into_iter().zip(groups) {
+        for (answer, (place, group)) in answers.into_iter().zip(groups) {
             match answer {
-                Ok(LimitsSpent::Within) => spent.extend_from_slice(limits),
-                Ok(LimitsSpent::Beyond { retry_after }) => longest = longest.max(Some(retry_after)),
+                Ok(LimitsSpent::Within) => spent.extend_from_slice(group),
+                Ok(LimitsSpent::Beyond { limit, retry_after }) => {
+                    let at = self.position(limits, *place, limit);
+                    last = last.max(Some((retry_after, Reverse(at))));
+                }
                 Err(failure) => failed = Some(failure),
             }
         }
-        if longest.is_none() && failed.is_none() {
+        if last.is_none() && failed.is_none() {
             return Ok(LimitsSpent::Within);
         }
         self.give_back(&spent, now).await;
-        match (longest, failed) {
-            (Some(retry_after), _) => Ok(LimitsSpent::Beyond { retry_after }),
+        match (last, failed) {
+            (Some((retry_after, Reverse(limit))), _) => {
+                Ok(LimitsSpent::Beyond { limit, retry_after })
+            }
             (None, Some(failure)) => Err(failure),
             (None, None) => Ok(LimitsSpent::Within),
         }
+    }
+
+    /// Where a limit stands among all, that is the `nth` of its place.
+    fn position(&self, limits: &[LimitSpend], place: Place, nth: usize) -> usize {
+        let places = self.exchange.places();
+        let of_place = |at: &usize| {
+            limits.get(*at).is_some_and(|limit: &LimitSpend| places.of(&limit.mark) == place)
+        };
+        (0..limits.len()).filter(of_place).nth(nth).unwrap_or(nth)
     }
 
     /// Gives back what was spent for nothing. Where that fails, a limit is a unit
@@ -114,9 +130,11 @@ pub(super) fn spent_arguments(limits: &[LimitSpend]) -> impl Iterator<Item = Str
     })
 }
 
-/// A wait as a script tells it.
-pub(super) fn wait(micros: i64) -> Duration {
-    Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+/// The limit that has room last, and when, as a script tells it.
+pub(super) fn last(told: &[Value]) -> Result<(usize, Duration), StoreFailure> {
+    let [Value::Int(wait), Value::Int(limit)] = told else { return Err(strange("a limit")) };
+    let limit = usize::try_from(*limit).map_err(|_| strange("a limit"))?;
+    Ok((limit, Duration::from_micros(u64::try_from(*wait).unwrap_or(0))))
 }
 
 fn interval(limit: &LimitSpend) -> u128 {

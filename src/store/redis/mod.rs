@@ -96,16 +96,17 @@ impl RedisStore {
         let lasting = step == Step::Set;
         let request = Request::Run { script: &REDEEM, keys, arguments, lasting };
         let answer = Answer::of(self.exchange.send(place, &request, now).await?)?;
-        Ok(Some(match (answer.word.as_str(), answer.rest) {
+        Ok(Some(match (answer.word.as_str(), answer.rest.as_slice()) {
             ("free", _) => return Ok(None),
             ("now", _) => Redeemed::Now,
-            ("again", Some(Value::BulkString(kept))) => {
-                Redeemed::Again(seed::read(&kept).ok_or_else(|| strange("a seed"))?)
+            ("again", [Value::BulkString(kept)]) => {
+                Redeemed::Again(seed::read(kept).ok_or_else(|| strange("a seed"))?)
             }
             ("before", _) => Redeemed::Before,
             ("unremembered", _) => Redeemed::Unremembered,
-            ("limited", Some(Value::Int(wait))) => {
-                Redeemed::Limited { retry_after: limits::wait(wait) }
+            ("limited", last) => {
+                let (limit, retry_after) = limits::last(last)?;
+                Redeemed::Limited { limit, retry_after }
             }
             _ => return Err(strange("a redeeming")),
         }))
@@ -126,8 +127,8 @@ impl RedisStore {
         );
         let redeemed = match (seen, spent?) {
             (Ok(Some(known)), LimitsSpent::Beyond { .. }) => return Ok(known),
-            (Ok(None), LimitsSpent::Beyond { retry_after }) => {
-                return Ok(Redeemed::Limited { retry_after });
+            (Ok(None), LimitsSpent::Beyond { limit, retry_after }) => {
+                return Ok(Redeemed::Limited { limit, retry_after });
             }
             (Err(failure), LimitsSpent::Beyond { .. }) => return Err(failure),
             (Ok(None), LimitsSpent::Within) => self
@@ -216,7 +217,7 @@ impl Store for RedisStore {
         match groups.as_slice() {
             [] => Ok(LimitsSpent::Within),
             [(place, limits)] => self.spend_limits_at(*place, limits, now).await,
-            _ => self.spend_limits_apart(&groups, now).await,
+            _ => self.spend_limits_apart(limits, &groups, now).await,
         }
     }
 
@@ -252,12 +253,12 @@ impl Store for RedisStore {
         let lasting = spend.mode == SpendMode::Spend;
         let request = Request::Run { script: &SPEND_USES, keys, arguments, lasting };
         let answer = Answer::of(self.exchange.send(place, &request, now).await?)?;
-        match (answer.word.as_str(), answer.rest) {
+        match (answer.word.as_str(), answer.rest.as_slice()) {
             ("allowed", _) => Ok(UsesSpent::Allowed),
             ("revoked", _) => Ok(UsesSpent::Revoked),
             ("unremembered", _) => Ok(UsesSpent::Unremembered),
-            ("spent", Some(Value::Int(caveat))) => {
-                let caveat = usize::try_from(caveat).map_err(|_| strange("a use"))?;
+            ("spent", [Value::Int(caveat)]) => {
+                let caveat = usize::try_from(*caveat).map_err(|_| strange("a use"))?;
                 Ok(UsesSpent::Spent { caveat })
             }
             _ => Err(strange("a use")),
@@ -292,17 +293,17 @@ impl Store for RedisStore {
 /// A script's answer: a word, and what belongs to it.
 struct Answer {
     word: String,
-    rest: Option<Value>,
+    rest: Vec<Value>,
 }
 
 impl Answer {
     fn of(value: Value) -> Result<Self, StoreFailure> {
         let Value::Array(parts) = value else { return Err(strange("a script")) };
         let mut parts = parts.into_iter();
-        match (parts.next(), parts.next()) {
-            (Some(Value::BulkString(word)), rest) => {
+        match parts.next() {
+            Some(Value::BulkString(word)) => {
                 let word = String::from_utf8(word).map_err(|_| strange("a script"))?;
-                Ok(Self { word, rest })
+                Ok(Self { word, rest: parts.collect() })
             }
             _ => Err(strange("a script")),
         }

@@ -36,7 +36,7 @@ impl KeySetShelf for RedisStore {
         let arguments = vec![micros(now), most.to_string()];
         let request = Request::Run { script: &LOOK_ON_SHELF, keys, arguments, lasting: false };
         let answer = Answer::of(self.exchange.send(place, &request, now).await?)?;
-        match (answer.word.as_str(), answer.rest) {
+        match (answer.word.as_str(), answer.rest.into_iter().next()) {
             ("empty", _) => Ok(None),
             ("left", Some(Value::BulkString(sealed))) => Ok(Some(sealed)),
             _ => Err(strange("a key set")),

@@ -4,11 +4,11 @@
 --
 -- Spends one unit of each limit, all or none. `first` is the position of the
 -- first limit's key, `argument` that of its interval (µs), which its refill (µs)
--- follows. A limit named twice spends two. Answers what must be kept, or nil
--- and how long until all have room. Whoever uses it has said what `now` is.
+-- follows. A limit named twice spends two. Answers what must be kept, or nil, how
+-- long until all have room, and the position of the limit that has it last. Whoever uses it has said what `now` is.
 
 local function spend_all(first, argument)
-  local arrivals, wait = {}, nil
+  local arrivals, wait, last = {}, nil, nil
   for at = first, #KEYS do
     local interval = tonumber(ARGV[argument])
     local full = now + tonumber(ARGV[argument + 1])
@@ -22,11 +22,11 @@ local function spend_all(first, argument)
     if arrival <= full then
       arrivals[KEYS[at]] = arrival
     elseif not wait or arrival - full > wait then
-      wait = arrival - full
+      wait, last = arrival - full, at - first
     end
   end
   if wait then
-    return nil, wait
+    return nil, wait, last
   end
   return arrivals
 end

@@ -26,9 +26,9 @@ end
 if ARGV[8] == 'look' then
   return {'free'}
 end
-local arrivals, wait = spend_all(3, 9)
+local arrivals, wait, last = spend_all(3, 9)
 if not arrivals then
-  return {'limited', wait}
+  return {'limited', wait, last}
 end
 local call = ARGV[5]
 if call == '' then
