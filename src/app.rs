@@ -9,6 +9,7 @@
 mod admin;
 mod certificates;
 mod core;
+mod instruments;
 mod keys;
 mod parts;
 mod readiness;
@@ -36,7 +37,8 @@ use crate::{
     config::{Config, KeyringConfig, Source},
     grpc::{
         self, SharedCallers, TokenServer,
-        gate::{Gate, Refusals},
+        gate::Gate,
+        instruments::{Instruments, Room, observe_rooms},
         transport::{self, Phase},
     },
     macaroon::{KeyId, Keyring},
@@ -47,6 +49,7 @@ use crate::{
 
 use self::core::Core;
 use certificates::Certificates;
+use instruments::Reloads;
 use keys::KeyFolder;
 pub use parts::{SystemClock, SystemRandomness};
 use readiness::{Probed, Readiness, Turn};
@@ -189,13 +192,20 @@ impl Server {
         );
 
         let (phase, phases) = watch::channel(Phase::Cut);
-        let server = TokenServer::new(Arc::clone(&service));
+        let meter = telemetry.metrics().meter();
+        let instruments = Instruments::new(&meter, &parts::names(config));
+        let server = TokenServer::new(Arc::clone(&service), Arc::clone(&instruments));
         let callers = SharedCallers::new(parts::callers(&config.callers));
         let served = grpc::served(server, callers.clone(), phases.clone())?;
         let (gate_bounds, connection_bounds) = parts::bounds(&config.server);
         let served = Traced::new(served, telemetry.spans(), addresses.0);
-        let gate = Gate::new(served, gate_bounds);
+        let gate = Gate::new(served, gate_bounds, Arc::clone(&instruments));
         let places = transport::places(connection_bounds);
+        let connections =
+            Room { free: Arc::clone(&places), places: connection_bounds.max_connections };
+        observe_rooms(&meter, gate.room(), connections);
+        let reloads = Reloads::new(&meter);
+        instruments::observe(&meter, &phase, &service, certificates.as_ref());
 
         let mut threads = Vec::with_capacity(listeners.len() + 1);
         for (at, listener) in listeners.into_iter().enumerate() {
@@ -219,14 +229,15 @@ impl Server {
             currents,
             phase,
             telemetry,
-            refusals: gate.refusals(),
+            instruments,
+            reloads: Arc::clone(&reloads),
             delay: config.server.drain_delay,
             grace: config.server.shutdown_grace,
         };
         let tls = certificates.is_some();
         let takers = Takers { callers, credentials, current };
         let source = source.map(|source| SourceFile::new(source, takers, config.clone()));
-        let watched = Watched { certificates, source };
+        let watched = Watched { certificates, source, reloads };
         let (first_probe, first_probed) = blocking::channel();
         let runtime = Builder::new_current_thread().enable_all().build()?;
         threads.push(named("mintage-steer".to_owned(), move || {
@@ -276,7 +287,8 @@ struct Steering {
     currents: watch::Receiver<KeyId>,
     phase: watch::Sender<Phase>,
     telemetry: Telemetry,
-    refusals: Refusals,
+    instruments: Arc<Instruments>,
+    reloads: Arc<Reloads>,
     delay: Duration,
     grace: Duration,
 }
@@ -285,6 +297,7 @@ struct Steering {
 struct Watched {
     certificates: Option<Certificates>,
     source: Option<SourceFile>,
+    reloads: Arc<Reloads>,
 }
 
 /// How often the keyring's folder is looked at, and other files: reading them costs next to
@@ -315,8 +328,9 @@ impl Steering {
                 let metrics = self.telemetry.metrics().clone();
                 tokio::spawn(admin::serve(listener, self.phase.clone(), metrics));
             }
-            watched.certificates.map(|files| tokio::spawn(files.watch()));
-            watched.source.map(|file| tokio::spawn(file.watch()));
+            let reloads = || Arc::clone(&watched.reloads);
+            watched.certificates.map(|files| tokio::spawn(files.watch(reloads())));
+            watched.source.map(|file| tokio::spawn(file.watch(reloads())));
             tokio::select! {
                 _ = stopped.recv() => {}
                 () = self.watch_keyring() => {}
@@ -375,11 +389,13 @@ impl Steering {
             if let Some(keyring) = look.changed {
                 let keys = format!("{keyring:?}");
                 self.service.replace_keyring(keyring);
+                self.reloads.keyring.taken();
                 tracing::info!(keys, "the keyring changed");
             }
             if let Some(mistakes) = look.mistaken {
                 tracing::error!(%mistakes, "the keyring can't be read again; the one in memory stays");
             }
+            self.reloads.keyring.looked(folder.is_mistaken());
         }
     }
 
@@ -389,7 +405,7 @@ impl Steering {
         let mut told = 0;
         loop {
             ticks.tick().await;
-            let refused = self.refusals.count();
+            let refused = self.instruments.overloads();
             if refused > told {
                 let calls = refused - told;
                 tracing::warn!(calls, "refused: more calls at once than the service can do");
@@ -426,7 +442,10 @@ impl Steering {
         match timeout(PROBE_TIMEOUT, AssertUnwindSafe(asked).catch_unwind()).await {
             Ok(Ok(answer)) => answer.map_err(|failure| failure.cause),
             // It would end this thread otherwise, and with it the service.
-            Ok(Err(_panic)) => Err("the probe panicked".to_owned()),
+            Ok(Err(_panic)) => {
+                self.instruments.panicked();
+                Err("the probe panicked".to_owned())
+            }
             Err(_elapsed) => Err(format!("no answer for {PROBE_TIMEOUT:?}")),
         }
     }

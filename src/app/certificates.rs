@@ -5,7 +5,7 @@ use std::{convert::Infallible, sync::Arc};
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{KEYRING_INTERVAL, StartFailed};
+use super::{KEYRING_INTERVAL, StartFailed, instruments::Reloads};
 use crate::{
     config::{ClientCertificates, TlsConfig, TlsContent},
     grpc::tls::{Clients, Credentials, Tls},
@@ -44,18 +44,22 @@ impl Certificates {
     }
 
     /// Takes every change of the files, as often as the keyring's folder is looked at.
-    pub(super) async fn watch(mut self) -> Infallible {
+    pub(super) async fn watch(mut self, reloads: Arc<Reloads>) -> Infallible {
         let mut ticks = interval(KEYRING_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             match self.look() {
                 Look::Same => {}
-                Look::Changed => tracing::info!("the certificates changed"),
+                Look::Changed => {
+                    reloads.certificates.taken();
+                    tracing::info!("the certificates changed");
+                }
                 Look::Mistaken(mistakes) => {
                     tracing::error!(%mistakes, "the certificates can't be read again; those in memory stay");
                 }
             }
+            reloads.certificates.looked(!self.told.is_empty());
         }
     }
 

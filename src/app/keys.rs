@@ -31,6 +31,11 @@ impl KeyFolder {
         self.config.current = current;
     }
 
+    /// Whether it couldn't be read the last time.
+    pub(super) fn is_mistaken(&self) -> bool {
+        !self.told.is_empty()
+    }
+
     /// Reads the folder, and compares it with the keys that are held.
     pub(super) fn look(&mut self, held: &Keyring) -> Look {
         let (changed, told) = match self.config.load_changed(held) {

@@ -13,13 +13,14 @@ use crate::{
     grpc::{
         CallerTokens,
         gate::GateBounds,
+        instruments::Names,
         transport::{self, ConnectionBounds},
     },
     keysets::{IssuerKeys, KeySetCache, Observing, Sharing, Timing},
     macaroon::Keyring,
     oidc::Issuer,
     ports::{Clock, KeySetShelf, Randomness},
-    service::{Index, Parts, Service},
+    service::{Caller, Index, Parts, Service},
     telemetry::Telemetry,
     world,
 };
@@ -142,6 +143,17 @@ pub(super) fn callers(config: &Callers) -> CallerTokens {
             CallerTokens::Known(known.collect())
         }
     }
+}
+
+/// The names that labels may have.
+pub(super) fn names(config: &Config) -> Names {
+    let callers = match &config.callers {
+        Callers::Anonymous => vec![Caller::anonymous().name],
+        Callers::Known(callers) => callers.iter().map(|known| known.caller.name.clone()).collect(),
+    };
+    let indexes = config.indexes.iter();
+    let indexes = indexes.map(|(name, index)| (name.clone(), index.issuers.clone())).collect();
+    Names { indexes, callers }
 }
 
 /// The bounds of calls, and those of connections.

@@ -2,14 +2,14 @@
 //! the service runs: who may call, which key mints, and what the store is reached with
 //! are taken from there without a restart, and nothing else.
 
-use std::{convert::Infallible, path::PathBuf};
+use std::{convert::Infallible, path::PathBuf, sync::Arc};
 
 use tokio::{
     sync::watch,
     time::{MissedTickBehavior, interval},
 };
 
-use super::{KEYRING_INTERVAL, parts, store};
+use super::{KEYRING_INTERVAL, instruments::Reloads, parts, store};
 use crate::{
     config::{Callers, Config, Seen, Source, StoreConfig},
     grpc::SharedCallers,
@@ -72,18 +72,24 @@ impl SourceFile {
     }
 
     /// Takes every change, as often as the keyring's folder is looked at.
-    pub(super) async fn watch(mut self) -> Infallible {
+    pub(super) async fn watch(mut self, reloads: Arc<Reloads>) -> Infallible {
         let mut ticks = interval(KEYRING_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             match self.look() {
                 Look::Same => {}
-                Look::Changed(changed) => changed.tell(),
+                Look::Changed(changed) => {
+                    if changed.is_taken() {
+                        reloads.configuration.taken();
+                    }
+                    changed.tell();
+                }
                 Look::Mistaken(mistakes) => {
                     tracing::error!(%mistakes, "the configuration can't be read again; the one in memory stays");
                 }
             }
+            reloads.configuration.looked(!self.told.is_empty());
         }
     }
 
@@ -192,6 +198,11 @@ fn leave_to_others(fresh: &mut Config, held: &Config) {
 }
 
 impl Changed {
+    /// Whether something came into use by it. The keyring tells of the key that mints.
+    const fn is_taken(self) -> bool {
+        self.callers || self.credentials
+    }
+
     fn tell(self) {
         if self.callers {
             tracing::info!("the callers changed");

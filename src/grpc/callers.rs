@@ -28,7 +28,9 @@ use tower::Service;
 
 use super::{
     audit,
-    metered::{Held, Metered, Purse},
+    instruments::{IndexAt, Instruments},
+    metered::{Held, Metered, Purse, Refusals},
+    rpc::Rpc,
     spans,
     status::{reason_name, status},
     tls::PeerSans,
@@ -173,12 +175,27 @@ pub(crate) struct Guarded<S> {
     inner: S,
     callers: SharedCallers,
     purse: Purse,
+    instruments: Arc<Instruments>,
 }
 
 impl<S> Guarded<S> {
     /// A guard in front of a service.
-    pub(super) fn new(inner: S, callers: SharedCallers) -> Self {
-        Self { inner, callers, purse: Purse::full() }
+    pub(super) fn new(inner: S, callers: SharedCallers, instruments: Arc<Instruments>) -> Self {
+        Self { inner, callers, purse: Purse::full(), instruments }
+    }
+
+    fn called(&self, caller: &str, rpc: Option<Rpc>) {
+        if let Some(rpc) = rpc {
+            self.instruments.called(caller, rpc);
+        }
+    }
+
+    fn refused(&self, rpc: Option<Rpc>, refusal: &Refusal) {
+        self.called("", rpc);
+        if let Some(rpc) = rpc {
+            self.instruments.refused(rpc, IndexAt::default(), refusal);
+        }
+        audit::stranger(rpc, refusal);
     }
 }
 
@@ -208,17 +225,20 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let rpc = Rpc::of_path(request.uri().path());
         let sans = request.extensions().get::<PeerSans>().map(PeerSans::sans);
         match self.callers.0.load().authenticate(request.headers(), sans) {
             Ok(caller) => {
+                self.called(&caller.name, rpc);
                 request.extensions_mut().insert(Proven(caller));
                 let held = Held::nothing(&self.purse);
-                let request = request.map(|body| Metered::new(body, Arc::clone(&held)));
+                let refusals = Refusals { instruments: Arc::clone(&self.instruments), rpc };
+                let request = request.map(|body| Metered::new(body, Arc::clone(&held), refusals));
                 Either::Left(Holding { call: self.inner.call(request), _held: held })
             }
             Err(refusal) => {
                 spans::reasons(reason_name(refusal.reason));
-                audit::stranger(request.uri().path(), &refusal);
+                self.refused(rpc, &refusal);
                 Either::Right(ready(Ok(status(refusal).into_http())))
             }
         }

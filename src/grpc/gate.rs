@@ -16,10 +16,7 @@ use std::{
     future::{self, Future},
     panic::AssertUnwindSafe,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -36,9 +33,12 @@ use tonic::{Code, Status, body::Body};
 use tower::Service;
 
 use super::{
+    Rpc,
+    instruments::{Instruments, Room},
     pace::{Pace, Turn, UnderWay, Waiting},
     status,
 };
+use crate::service::Reason;
 
 /// Bounds that hold for all connections of a process together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,39 +61,28 @@ const MAX_OTHERS: usize = 64;
 #[derive(Clone, Debug)]
 pub struct Gate<S> {
     inner: S,
-    calls: Arc<Semaphore>,
+    calls: Room,
     health: Arc<Semaphore>,
     others: Arc<Semaphore>,
     request_timeout: Duration,
     turn: Turn,
-    refusals: Refusals,
+    instruments: Arc<Instruments>,
     /// The headers of a refusal, which are all there is to it.
     overloaded: Arc<HeaderMap>,
 }
 
-/// How many calls a gate and its clones have refused.
-#[derive(Clone, Debug, Default)]
-pub struct Refusals(Arc<AtomicU64>);
-
-impl Refusals {
-    /// So many, since the start.
-    pub fn count(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
 impl<S> Gate<S> {
     /// A gate in front of a service.
-    pub fn new(inner: S, bounds: GateBounds) -> Self {
+    pub fn new(inner: S, bounds: GateBounds, instruments: Arc<Instruments>) -> Self {
         let places = |most| Arc::new(Semaphore::new(most));
         Self {
             inner,
             turn: Pace::new(Instant::now()).turn(),
-            calls: places(bounds.max_in_flight),
+            calls: Room { free: places(bounds.max_in_flight), places: bounds.max_in_flight },
             health: places(bounds.max_health),
             others: places(MAX_OTHERS),
             request_timeout: bounds.request_timeout,
-            refusals: Refusals::default(),
+            instruments,
             overloaded: Arc::new(status::overloaded().into_http::<()>().headers().clone()),
         }
     }
@@ -106,13 +95,16 @@ impl<S> Gate<S> {
         Self { turn, ..self.clone() }
     }
 
-    /// What it and its clones refuse.
-    pub fn refusals(&self) -> Refusals {
-        self.refusals.clone()
+    /// The places for calls of the contract that it and its clones have.
+    pub fn room(&self) -> Room {
+        self.calls.clone()
     }
 
-    fn refusal(&self) -> Response<Body> {
-        self.refusals.0.fetch_add(1, Ordering::Relaxed);
+    fn refusal(&self, rpc: Option<Rpc>) -> Response<Body> {
+        self.instruments.overloaded(rpc);
+        if let Some(rpc) = rpc {
+            self.instruments.answered(rpc, Code::Unavailable, Duration::ZERO);
+        }
         let mut response = Response::new(Body::empty());
         response.headers_mut().clone_from(self.overloaded.as_ref());
         response
@@ -122,7 +114,7 @@ impl<S> Gate<S> {
     /// many.
     fn place(&self, path: &str, now: Instant) -> Option<(Place, HeldUntil)> {
         let (places, held_until) = match path.split('/').nth(1) {
-            Some("mintage.v1.TokenService") => (&self.calls, HeldUntil::Answered),
+            Some("mintage.v1.TokenService") => (&self.calls.free, HeldUntil::Answered),
             Some("grpc.health.v1.Health") => (&self.health, HeldUntil::Read),
             _ => (&self.others, HeldUntil::Read),
         };
@@ -177,9 +169,11 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let now = Instant::now();
-        let Some((place, held_until)) = self.place(request.uri().path(), now) else {
+        let path = request.uri().path();
+        let rpc = Rpc::of_path(path);
+        let Some((place, held_until)) = self.place(path, now) else {
             self.turn.refused(now);
-            return Box::pin(future::ready(Ok(self.refusal())));
+            return Box::pin(future::ready(Ok(self.refusal(rpc))));
         };
         let Place { waiting, held } = place;
         let timeout = asked_timeout(request.headers())
@@ -191,15 +185,25 @@ where
             inner.call(request).await
         });
         let answer = answer.catch_unwind();
+        let told = Told { instruments: Arc::clone(&self.instruments), rpc, began: now };
         Box::pin(async move {
             let response = match tokio::time::timeout(timeout, answer).await {
-                Ok(Ok(Ok(response))) => in_form(response),
+                Ok(Ok(Ok(response))) => match bare(&response) {
+                    None => response,
+                    Some(too_large) => {
+                        told.refused(Reason::RequestInvalid);
+                        status::unreadable_message(too_large).into_http()
+                    }
+                },
                 Ok(Err(_panic)) => {
                     tracing::error!("a call panicked; the others go on");
+                    told.instruments.panicked();
+                    told.refused(Reason::Internal);
                     status::defect().into_http()
                 }
                 Err(_elapsed) => status::deadline_exceeded().into_http(),
             };
+            told.answered(&response);
             Ok(match held_until {
                 HeldUntil::Answered => response,
                 HeldUntil::Read => response.map(|body| Body::new(InPieces::new(body, held))),
@@ -227,17 +231,44 @@ fn asked_timeout(headers: &HeaderMap) -> Option<Duration> {
     })
 }
 
-/// The library refuses some messages before they get to us, as `OUT_OF_RANGE` or
-/// `INTERNAL` and without details; ours always have details.
-fn in_form(response: Response<Body>) -> Response<Body> {
-    let header = |name| response.headers().get(name);
-    if header("grpc-status-details-bin").is_some() {
-        return response;
+/// What a call's answer is counted by; of one that isn't the contract's, nothing is.
+struct Told {
+    instruments: Arc<Instruments>,
+    rpc: Option<Rpc>,
+    began: Instant,
+}
+
+impl Told {
+    fn refused(&self, reason: Reason) {
+        if let Some(rpc) = self.rpc {
+            self.instruments.refused_at_once(rpc, reason);
+        }
     }
-    match header("grpc-status").map(|code| Code::from_bytes(code.as_bytes())) {
-        Some(Code::OutOfRange) => status::unreadable_message(true).into_http(),
-        Some(Code::Internal) => status::unreadable_message(false).into_http(),
-        _ => response,
+
+    fn answered(&self, response: &Response<Body>) {
+        if let Some(rpc) = self.rpc {
+            self.instruments.answered(rpc, code(response), self.began.elapsed());
+        }
+    }
+}
+
+/// The status code of an answer. One that ends well tells it after its message.
+fn code(response: &Response<Body>) -> Code {
+    let code = response.headers().get("grpc-status");
+    code.map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()))
+}
+
+/// The library refuses some messages before they get to us, as `OUT_OF_RANGE` or
+/// `INTERNAL` and without details; ours always have details. Whether the message is too
+/// large, where an answer is such a refusal.
+fn bare(response: &Response<Body>) -> Option<bool> {
+    if response.headers().contains_key("grpc-status-details-bin") {
+        return None;
+    }
+    match code(response) {
+        Code::OutOfRange => Some(true),
+        Code::Internal => Some(false),
+        _ => None,
     }
 }
 

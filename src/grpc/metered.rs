@@ -18,7 +18,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tower::BoxError;
 
-use super::{MAX_MESSAGE_BYTES, status};
+use super::{MAX_MESSAGE_BYTES, Rpc, instruments::Instruments, status};
 
 /// What every call may send for nothing: an ID token, some publishers with their
 /// projects.
@@ -113,12 +113,20 @@ pub(crate) struct Metered<B> {
     body: B,
     size: Size,
     held: Arc<Held>,
+    refusals: Refusals,
 }
 
 impl<B> Metered<B> {
-    pub(super) fn new(body: B, held: Arc<Held>) -> Self {
-        Self { body, size: Size::default(), held }
+    pub(super) fn new(body: B, held: Arc<Held>, refusals: Refusals) -> Self {
+        Self { body, size: Size::default(), held, refusals }
     }
+}
+
+/// Where it is counted that a call of this kind is one too many.
+#[derive(Clone, Debug)]
+pub(super) struct Refusals {
+    pub(super) instruments: Arc<Instruments>,
+    pub(super) rpc: Option<Rpc>,
 }
 
 impl<B> Body for Metered<B>
@@ -144,7 +152,10 @@ where
         }
         Poll::Ready(Some(match self.held.raise_to(self.size.bytes()) {
             Ok(()) => Ok(frame),
-            Err(Empty) => Err(status::overloaded().into()),
+            Err(Empty) => {
+                self.refusals.instruments.overloaded(self.refusals.rpc);
+                Err(status::overloaded().into())
+            }
         }))
     }
 

@@ -8,14 +8,16 @@ use tonic_health::pb::health_server::HealthServer;
 
 use super::{
     MAX_MESSAGE_BYTES, MAX_NAME_MESSAGE_BYTES, Served, SharedCallers,
-    audit::{self, Call, Outcome},
+    audit::{self, Call, CredentialHash, Outcome},
     callers::{Guarded, Proven},
     convert::{self, VerifyCredential},
     health::PhaseHealth,
+    instruments::{Credential, IndexAt, Instruments},
     proto::{
         self,
         token_service_server::{TokenService, TokenServiceServer},
     },
+    rpc::Rpc,
     spans,
     status::{reason_name, status},
     transport::Phase,
@@ -27,12 +29,13 @@ use crate::service::{Admitted, Caller, Client, Refusal, Right, Service, Verdict,
 #[derive(Clone)]
 pub struct TokenServer {
     service: Arc<Service>,
+    instruments: Arc<Instruments>,
 }
 
 impl TokenServer {
-    /// The calls of a service.
-    pub fn new(service: Arc<Service>) -> Self {
-        Self { service }
+    /// The calls of a service, and what they are counted by.
+    pub fn new(service: Arc<Service>, instruments: Arc<Instruments>) -> Self {
+        Self { service, instruments }
     }
 }
 
@@ -49,6 +52,7 @@ pub(crate) fn served(
             .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
+    let instruments = Arc::clone(&server.instruments);
     let tokens = TokenServiceServer::new(server)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(usize::MAX);
@@ -57,7 +61,7 @@ pub(crate) fn served(
     let v1 = reflection().build_v1()?.max_decoding_message_size(MAX_NAME_MESSAGE_BYTES);
     let v1alpha = reflection().build_v1alpha()?.max_decoding_message_size(MAX_NAME_MESSAGE_BYTES);
     let others = Routes::new(health).add_service(v1).add_service(v1alpha).prepare();
-    Ok(Served::new(Guarded::new(tokens, callers), others))
+    Ok(Served::new(Guarded::new(tokens, callers, instruments), others))
 }
 
 #[tonic::async_trait]
@@ -66,7 +70,12 @@ impl TokenService for TokenServer {
         &self,
         request: Request<proto::MintRequest>,
     ) -> Result<Response<proto::MintResponse>, Status> {
-        let mut told = Told::new("Mint", &request.get_ref().index);
+        let message = request.get_ref();
+        let id_token = match &message.subject {
+            Some(proto::mint_request::Subject::TrustedPublishing(of)) => of.id_token.as_str(),
+            Some(proto::mint_request::Subject::User(_)) | None => "",
+        };
+        let mut told = self.told(Rpc::Mint, &message.index, id_token);
         let answer = self.minted(&mut told, request).await;
         told.end(answer)
     }
@@ -75,7 +84,13 @@ impl TokenService for TokenServer {
         &self,
         request: Request<proto::VerifyRequest>,
     ) -> Result<Response<proto::VerifyResponse>, Status> {
-        let mut told = Told::new("Verify", &request.get_ref().index);
+        let message = request.get_ref();
+        let credential = match &message.credential {
+            Some(proto::verify_request::Credential::UploadToken(of)) => of.token.as_str(),
+            Some(proto::verify_request::Credential::IdToken(of)) => of.id_token.as_str(),
+            None => "",
+        };
+        let mut told = self.told(Rpc::Verify, &message.index, credential);
         let answer = self.verified(&mut told, request).await;
         told.end(answer)
     }
@@ -84,7 +99,8 @@ impl TokenService for TokenServer {
         &self,
         request: Request<proto::AttenuateRequest>,
     ) -> Result<Response<proto::AttenuateResponse>, Status> {
-        let mut told = Told::new("Attenuate", &request.get_ref().index);
+        let message = request.get_ref();
+        let mut told = self.told(Rpc::Attenuate, &message.index, &message.token);
         let answer = self.attenuated(&mut told, request);
         told.end(answer)
     }
@@ -93,13 +109,34 @@ impl TokenService for TokenServer {
         &self,
         request: Request<proto::RevokeRequest>,
     ) -> Result<Response<proto::RevokeResponse>, Status> {
-        let mut told = Told::new("Revoke", &request.get_ref().index);
+        let message = request.get_ref();
+        let token = match &message.target {
+            Some(proto::revoke_request::Target::Token(token)) => token.as_str(),
+            Some(proto::revoke_request::Target::TokenId(_)) | None => "",
+        };
+        let mut told = self.told(Rpc::Revoke, &message.index, token);
         let answer = self.revoked(&mut told, request).await;
         told.end(answer)
     }
 }
 
 impl TokenServer {
+    /// A call that begins: of this index, with this credential.
+    fn told(&self, rpc: Rpc, index: &str, credential: &str) -> Told {
+        Told {
+            rpc,
+            index: index.chars().take(TOLD_INDEX_CHARS).collect(),
+            at: IndexAt::default(),
+            caller: None,
+            client: Client::default(),
+            credential: CredentialHash::of(credential),
+            projects: String::new(),
+            began: Instant::now(),
+            instruments: Arc::clone(&self.instruments),
+            ended: false,
+        }
+    }
+
     /// The first checks of every call.
     fn admit<T>(
         &self,
@@ -111,6 +148,7 @@ impl TokenServer {
         let caller = told.caller.insert(Proven::caller(request)?);
         let admitted = self.service.admit(caller, right(caller), index)?;
         told.index.clone_from(&admitted.index().name);
+        told.at = self.instruments.index(&told.index);
         spans::index(&told.index);
         Ok(admitted)
     }
@@ -133,10 +171,16 @@ impl TokenServer {
         let at = self.admit(told, &request, right, &message.index)?;
         let wanted = convert::mint_request(request.into_inner(), &at.index().name)?;
         told.client.clone_from(&wanted.client);
+        told.projects = audit::projects(wanted.wish.projects.iter().map(String::as_str));
         let answer = self.service.mint(&at, wanted).await?;
+        let issuer = answer.identity.as_ref().map(|token| token.issuer());
+        self.instruments.minted(told.at, issuer, answer.minted);
+        let granted = answer.projects.iter().map(|project| project.name.as_str());
         let outcome = Outcome {
             token_id: answer.token_id.clone(),
-            issuer: answer.identity.as_ref().map_or("", |token| token.issuer()).to_owned(),
+            subject: Some(answer.subject.clone()),
+            issuer: issuer.unwrap_or_default().to_owned(),
+            projects: Some(audit::projects(granted)),
             ..Outcome::of("minted")
         };
         Ok((convert::mint_response(answer), outcome))
@@ -149,20 +193,28 @@ impl TokenServer {
     ) -> Result<(proto::VerifyResponse, Outcome), Refusal> {
         let index = &request.get_ref().index;
         let at = self.admit(told, &request, |_| Right::Verify, index)?;
-        let answered = |answer: VerifyAnswer<'_>| {
+        let told_at = told.at;
+        let answered = |credential, answer: VerifyAnswer<'_>| {
+            let (verdict, revocations) = (answer.verdict(), answer.revocations);
+            let denials = &answer.denials;
+            self.instruments.verified(told_at, credential, verdict, denials, revocations);
             let outcome = verify_outcome(&answer);
             (convert::verify_response(answer), outcome)
         };
         match convert::verify_request(request.into_inner(), &at.index().name)? {
             VerifyCredential::UploadToken(wanted) => {
                 told.client.clone_from(&wanted.client);
+                let project = wanted.access.project.as_ref().map(|(_, name)| name.as_str());
+                told.projects = audit::projects(project.into_iter());
                 let read = Service::read_upload_token(&at, &wanted.token.0);
                 let read = read.as_ref().map_err(Clone::clone);
-                self.service.verify_upload_token(&at, &wanted, read).await.map(answered)
+                let answer = self.service.verify_upload_token(&at, &wanted, read).await?;
+                Ok(answered(Credential::UploadToken, answer))
             }
             VerifyCredential::IdToken(publishing, client) => {
                 told.client.clone_from(&client);
-                self.service.verify_id_token(&at, &publishing, &client).await.map(answered)
+                let answer = self.service.verify_id_token(&at, &publishing, &client).await?;
+                Ok(answered(Credential::IdToken, answer))
             }
         }
     }
@@ -176,6 +228,7 @@ impl TokenServer {
         let at = self.admit(told, &request, |_| Right::Attenuate, index)?;
         let wanted = convert::attenuate_request(request.into_inner())?;
         let answer = self.service.attenuate(&at, wanted)?;
+        self.instruments.attenuated(told.at);
         let token_id = String::from_utf8_lossy(answer.macaroon.identifier()).into_owned();
         let outcome = Outcome { token_id, ..Outcome::of("attenuated") };
         Ok((convert::attenuate_response(answer), outcome))
@@ -191,8 +244,13 @@ impl TokenServer {
         let (wanted, client, cause) = convert::revoke_request(request.into_inner())?;
         told.client = client;
         let answer = self.service.revoke(&at, wanted).await?;
-        let outcome =
-            Outcome { token_id: answer.token_id.clone(), cause, ..Outcome::of("revoked") };
+        self.instruments.revoked(told.at);
+        let outcome = Outcome {
+            token_id: answer.token_id.clone(),
+            subject: answer.subject.clone(),
+            cause,
+            ..Outcome::of("revoked")
+        };
         Ok((convert::revoke_response(answer), outcome))
     }
 }
@@ -205,6 +263,9 @@ fn verify_outcome(answer: &VerifyAnswer<'_>) -> Outcome {
     let reasons: Vec<_> = answer.denials.iter().map(|denial| reason_name(denial.reason)).collect();
     Outcome {
         token_id: answer.token.as_ref().map_or("", |token| &token.token_id).to_owned(),
+        subject: answer.token.as_ref().map(|token| token.subject.clone()),
+        publisher: answer.publisher_id.clone(),
+        revocations: answer.revocations,
         issuer: answer.identity.as_ref().map_or("", |token| token.issuer()).to_owned(),
         reasons: reasons.join(","),
         ..outcome
@@ -215,11 +276,17 @@ fn verify_outcome(answer: &VerifyAnswer<'_>) -> Outcome {
 /// dropped in the middle (its deadline, its caller gone, a panic) is told as well:
 /// it may have redeemed an ID token.
 struct Told {
-    rpc: &'static str,
+    rpc: Rpc,
+    /// As the request has it, until it is looked up.
     index: String,
+    /// Where it stands, once the caller was admitted to it.
+    at: IndexAt,
     caller: Option<Arc<Caller>>,
     client: Client,
+    credential: Option<CredentialHash>,
+    projects: String,
     began: Instant,
+    instruments: Arc<Instruments>,
     ended: bool,
 }
 
@@ -227,18 +294,14 @@ struct Told {
 const TOLD_INDEX_CHARS: usize = 64;
 
 impl Told {
-    fn new(rpc: &'static str, index: &str) -> Self {
-        let index = index.chars().take(TOLD_INDEX_CHARS).collect();
-        let (client, began) = (Client::default(), Instant::now());
-        Self { rpc, index, caller: None, client, began, ended: false }
-    }
-
     fn call(&self) -> Call<'_> {
         Call {
-            rpc: self.rpc,
+            rpc: Some(self.rpc),
             caller: self.caller.as_ref().map_or("", |caller| &caller.name),
             index: &self.index,
             client: &self.client,
+            credential: self.credential.as_ref(),
+            projects: &self.projects,
             took: self.began.elapsed(),
         }
     }
@@ -254,6 +317,7 @@ impl Told {
             }
             Err(refusal) => {
                 spans::reasons(reason_name(refusal.reason));
+                self.instruments.refused(self.rpc, self.at, &refusal);
                 audit::refused(&self.call(), &refusal);
                 Err(status(refusal))
             }

@@ -21,6 +21,7 @@ use tokio_rustls::{
     server::TlsStream,
 };
 use webpki::EndEntityCert;
+use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
 
 use crate::service::San;
 
@@ -53,7 +54,14 @@ impl fmt::Debug for Credentials {
 
 /// TLS as the next connection gets it. Its clones are the same one.
 #[derive(Clone)]
-pub struct Tls(Arc<ArcSwap<ServerConfig>>);
+pub struct Tls(Arc<ArcSwap<InUse>>);
+
+/// What connections get.
+struct InUse {
+    config: Arc<ServerConfig>,
+    /// The end of the server's certificate, in Unix seconds; None where it isn't readable.
+    not_after: Option<i64>,
+}
 
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -71,13 +79,18 @@ const MAX_SANS: usize = 64;
 impl Tls {
     /// With these credentials, until others replace them.
     pub fn new(credentials: Credentials) -> Result<Self, rustls::Error> {
-        Ok(Self(Arc::new(ArcSwap::from(config(credentials)?))))
+        Ok(Self(Arc::new(ArcSwap::from_pointee(InUse::new(credentials)?))))
     }
 
     /// Every connection from now on gets these.
     pub fn replace(&self, credentials: Credentials) -> Result<(), rustls::Error> {
-        self.0.store(config(credentials)?);
+        self.0.store(Arc::new(InUse::new(credentials)?));
         Ok(())
+    }
+
+    /// The end of the server's certificate, in Unix seconds. None: it can't be read.
+    pub fn not_after(&self) -> Option<i64> {
+        self.0.load().not_after
     }
 
     /// Shakes hands with a client.
@@ -85,11 +98,21 @@ impl Tls {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let acceptor = TlsAcceptor::from(self.0.load_full());
+        let acceptor = TlsAcceptor::from(Arc::clone(&self.0.load().config));
         let bounded = |session: &mut rustls::ServerConnection| {
             session.set_buffer_limit(Some(MAX_UNSENT_BYTES));
         };
         acceptor.accept_with(stream, bounded).await
+    }
+}
+
+impl InUse {
+    fn new(credentials: Credentials) -> Result<Self, rustls::Error> {
+        let not_after = credentials.own.cert.first().and_then(|certificate| {
+            let (_, read) = X509Certificate::from_der(certificate).ok()?;
+            Some(read.validity().not_after.timestamp())
+        });
+        Ok(Self { config: config(credentials)?, not_after })
     }
 }
 

@@ -64,6 +64,8 @@ pub struct MintAnswer {
     pub token: String,
     /// Its identifier.
     pub token_id: String,
+    /// Whose it is.
+    pub subject: Subject,
     /// Its earliest end, in Unix seconds. None: it has none.
     pub expires_at: Option<i64>,
     /// The feature in force.
@@ -132,7 +134,7 @@ impl Service {
         {
             return Err(Refusal::limited(Limit::MintPerClient, retry_after));
         }
-        Ok(written.answer(grant))
+        Ok(written.answer(grant, subject.clone()))
     }
 
     async fn mint_publisher(
@@ -180,7 +182,8 @@ impl Service {
             Redeeming::Repeated(seed) => (Minted::Before, self.write(at, &grant, &subject, &seed)?),
         };
         let publisher_id = Some(publisher.id.clone());
-        Ok(MintAnswer { publisher_id, identity: Some(id_token), minted, ..written.answer(grant) })
+        let answer = written.answer(grant, subject);
+        Ok(MintAnswer { publisher_id, identity: Some(id_token), minted, ..answer })
     }
 
     /// The last step: after it, the ID token is used.
@@ -291,10 +294,11 @@ struct Written {
 }
 
 impl Written {
-    fn answer(self, grant: Grant) -> MintAnswer {
+    fn answer(self, grant: Grant, subject: Subject) -> MintAnswer {
         MintAnswer {
             token: self.token,
             token_id: self.token_id,
+            subject,
             expires_at: self.caveats.iter().filter_map(Caveat::end).min(),
             feature: grant.feature,
             publisher_id: None,
