@@ -30,7 +30,6 @@ use opentelemetry::KeyValue;
 use opentelemetry_sdk::{Resource, error::OTelSdkError};
 use tracing_subscriber::{EnvFilter, fmt, util::TryInitError};
 
-pub use self::metrics::Metrics;
 use self::{
     json::Json,
     otlp::Collector,
@@ -38,6 +37,7 @@ use self::{
     trace::{Recording, Spans},
     writer::Writing,
 };
+pub use self::{metrics::Metrics, writer::lines_lost};
 use crate::config::{LogConfig, LogFormat, TelemetryConfig};
 
 /// Libraries through which headers and bodies pass.

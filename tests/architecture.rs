@@ -155,6 +155,19 @@ const CONFINED: &[Confined] = &[
         why: "one client, bounded and without redirects",
     },
     Confined {
+        what: "opentelemetry",
+        to: &[
+            "telemetry.rs",
+            "telemetry/",
+            "grpc/instruments.rs",
+            "grpc/spans.rs",
+            "keysets/cache.rs",
+            "keysets/observed.rs",
+            "app/instruments.rs",
+        ],
+        why: "an edge has its instruments in one file, and everybody else says what happened",
+    },
+    Confined {
         what: "opentelemetry_sdk",
         to: &["telemetry.rs", "telemetry/"],
         why: "whoever counts or traces names the API; how it is kept and sent is telemetry's",
@@ -178,6 +191,11 @@ const CONFINED: &[Confined] = &[
         what: "webpki",
         to: &["grpc/tls.rs"],
         why: "names are read out of verified certificates in one place",
+    },
+    Confined {
+        what: "x509_parser",
+        to: &["grpc/tls.rs"],
+        why: "the end of our own certificate is read in one place",
     },
     Confined { what: "redis", to: &["store/"], why: "a store is a port" },
     Confined {

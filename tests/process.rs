@@ -13,14 +13,18 @@ use std::{
     time::Duration,
 };
 
-use mintage::{app::SystemClock, grpc::proto, ports::Clock as _};
+use mintage::{
+    app::SystemClock,
+    grpc::proto::{self, caveat::Kind},
+    ports::Clock as _,
+};
 use support::{
     http2::{self, Peer},
     issuer::{Behaviour, TestIssuer},
     process::{Folder, PATIENCE, Process},
     service::{
-        Client, SCANNER, WEB, client_at, configuration, configuration_with, for_user,
-        github_claims, publishing, reasons, sha256_hex, verifying,
+        Client, SCANNER, WEB, caveat, client_at, configuration, configuration_with, for_user,
+        github_claims, publishing, reasons, sha256_hex, trusted, verifying,
     },
     until,
 };
@@ -276,6 +280,121 @@ async fn every_call_is_one_line_of_the_audit_trail_whatever_it_brings() {
             assert!(!line.contains(char::is_control), "{line:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn the_audit_trail_tells_whose_token_it_was_and_by_which_text() {
+    let issuer = TestIssuer::start();
+    let json = "[log]\nformat = \"json\"";
+    let folder = Folder::new(&configuration(&issuer.url(), "", json));
+    let process = Process::start(&folder);
+    let mut client = client_at(process.grpc(), Some(WEB)).await;
+    let mut stranger = client_at(process.grpc(), Some("another")).await;
+    // Until the store remembers the second that an ID token was issued in.
+    let (id_token, minted) = loop {
+        let id_token = issuer.id_token(&github_claims(SystemClock.now().seconds(), "1"));
+        let answer = client.mint(publishing(&issuer.url(), id_token.clone())).await;
+        if let Ok(minted) = answer {
+            break (id_token, minted.into_inner());
+        }
+    };
+    let (token, token_id) = (minted.token, minted.token_id);
+    let other = issuer.id_token(&github_claims(SystemClock.now().seconds(), "2"));
+    let (signed, _) = other.rsplit_once('.').unwrap();
+    let forged = format!("{signed}.AAAA");
+    let wanted = |id_token: &str| {
+        let mut request = publishing(&issuer.url(), id_token.to_owned());
+        trusted(&mut request).projects = vec!["Sample".to_owned(), "other-project".to_owned()];
+        request
+    };
+    client.mint(wanted(&id_token)).await.unwrap_err();
+    client.mint(publishing(&issuer.url(), forged.clone())).await.unwrap_err();
+    client.verify(verifying(&token)).await.unwrap();
+    let about = proto::VerifyRequest {
+        index: "pypi".to_owned(),
+        credential: Some(proto::verify_request::Credential::IdToken(
+            trusted(&mut wanted(&other)).clone(),
+        )),
+        ..Default::default()
+    };
+    client.verify(about).await.unwrap();
+    client.mint(for_user(None)).await.unwrap();
+    let caveats = vec![caveat(Kind::Digests(proto::Digests { sha256: vec![vec![0xab; 32]] }))];
+    let index = || "pypi".to_owned();
+    let narrow = proto::AttenuateRequest { index: index(), token: token.clone(), caveats };
+    client.attenuate(narrow).await.unwrap();
+    let target = Some(proto::revoke_request::Target::Token(token.clone()));
+    let revoke = proto::RevokeRequest { index: index(), target, ..Default::default() };
+    client.revoke(revoke).await.unwrap();
+    stranger.verify(verifying(&token)).await.unwrap_err();
+    process.wait_for_line("CALLER_UNKNOWN");
+
+    let url = issuer.url();
+    let (of_id, of_other, of_token) =
+        (sha256_hex(&id_token), sha256_hex(&other), sha256_hex(&token));
+    let of_forged = sha256_hex(&forged);
+    let publisher = ("publisher:p1", "p1");
+    let expected = [
+        ("minted", token_id.as_str(), publisher, url.as_str(), "sample,Other.Project", &*of_id),
+        ("refused", "", publisher, &url, "sample,other-project", &of_id),
+        ("refused", "", ("", ""), "", "", &of_forged),
+        ("allowed", &token_id, publisher, "", "sample", &of_token),
+        ("allowed", "", ("", "p1"), &url, "", &of_other),
+        ("minted", "…", ("user:u1", ""), "", "", ""),
+        ("attenuated", &token_id, ("", ""), "", "", &of_token),
+        ("revoked", &token_id, publisher, "", "", &of_token),
+        ("refused", "", ("", ""), "", "", ""),
+    ];
+    let err = process.err();
+    let trail: Vec<_> = err.lines().filter(|line| line.contains("mintage::audit")).collect();
+    let (_before, trail) = trail.split_at(trail.len() - expected.len());
+    let lines: Vec<serde_json::Value> =
+        trail.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for (line, (outcome, token_id, (subject, publisher), issuer, projects, sum)) in
+        lines.iter().zip(expected)
+    {
+        let told = |name: &str| line["fields"][name].as_str().unwrap_or_default().to_owned();
+        assert_eq!(told("outcome"), outcome, "{line}");
+        if token_id != "…" {
+            assert_eq!(told("token_id"), token_id, "{line}");
+        }
+        assert_eq!((told("subject").as_str(), told("publisher").as_str()), (subject, publisher));
+        assert_eq!((told("issuer").as_str(), told("projects").as_str()), (issuer, projects));
+        assert_eq!(told("credential_sha256"), sum, "{line}");
+        assert!(line["fields"]["without_store"].is_null());
+    }
+}
+
+#[tokio::test]
+async fn what_the_store_could_not_answer_for_is_told_and_without_a_trail_nothing_is() {
+    let dead = "[store]\nkind = \"redis\"\nurl = \"redis://127.0.0.1:1\"\n";
+    let trail = |filter: &str| format!("[log]\nformat = \"json\"\nfilter = \"{filter}\"");
+    for (filter, told) in [("error,mintage::audit=info", 2), ("error,mintage::audit=off", 0)] {
+        let toml = configuration("http://127.0.0.1:1", "", &format!("{dead}{}", trail(filter)));
+        let folder = Folder::new(&toml.replace("127.0.0.1:0", &free_port().to_string()));
+        let mut process = Process::spawn(&folder);
+        let address = toml_listen(&folder);
+        until("it listens", || TcpStream::connect(address).is_ok()).await;
+        let mut client = client_at(address, Some(WEB)).await;
+        let token = client.mint(for_user(None)).await.unwrap().into_inner().token;
+        client.verify(verifying(&token)).await.unwrap();
+        process.signal("TERM");
+        assert!(process.end().await.success());
+        let err = process.err();
+        let trail: Vec<_> = err.lines().filter(|line| line.contains("mintage::audit")).collect();
+        assert_eq!(trail.len(), told, "{err}");
+        if let [_, verified] = trail.as_slice() {
+            let event: serde_json::Value = serde_json::from_str(verified).unwrap();
+            assert_eq!(event["fields"]["without_store"], true, "{verified}");
+        }
+    }
+}
+
+/// Where a configuration has its service listen.
+fn toml_listen(folder: &Folder) -> SocketAddr {
+    let toml = fs::read_to_string(folder.configuration()).unwrap();
+    let (_, rest) = toml.split_once("listen = \"").unwrap();
+    rest.split('"').next().unwrap().parse().unwrap()
 }
 
 #[tokio::test]

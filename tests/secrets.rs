@@ -45,6 +45,7 @@ use support::{
     http2::{self, message},
     issuer::{TestIssuer, key_one, key_two},
     process::{Folder, Process},
+    scrape::Scrape,
     service::{
         Client, WEB, caveat, client_at, configuration, for_user, github_claims, publishing,
         trusted, uploading, verifying,
@@ -296,7 +297,8 @@ async fn misuse(process: &Process, token: &str) {
 async fn written(format: &str, filter: &str) -> (String, Secrets) {
     let issuer = TestIssuer::start();
     let log = format!("[log]\nfilter = \"{filter}\"\nformat = \"{format}\"");
-    let folder = Folder::new(&configuration(&issuer.url(), "", &log));
+    let toml = configuration(&issuer.url(), "", &log);
+    let folder = Folder::new(&format!("admin_listen = \"127.0.0.1:0\"\n{toml}"));
     folder.key("k1", &MASTER);
     let mut process = Process::start(&folder);
     let mut secrets = secrets();
@@ -310,9 +312,11 @@ async fn written(format: &str, filter: &str) -> (String, Secrets) {
     process.wait_for_line("the keyring changed");
     folder.key_file("k3", &STANDARD.encode(&KEPT[..31]));
     process.wait_for_line("the keyring can't be read again");
+    let metrics = Scrape::of(process.admin());
+    assert!(metrics.value("mintage_tokens_revoked_total{index=\"pypi\"}") > 0.0);
     process.signal("TERM");
     assert!(process.end().await.success());
-    (format!("{}\n{}", process.out(), process.err()), secrets)
+    (format!("{}\n{}\n{}", process.out(), process.err(), metrics.text), secrets)
 }
 
 #[tokio::test]
@@ -327,7 +331,8 @@ async fn no_log_for_machines_holds_a_secret_at_its_finest() {
 
 async fn log_holds_none(format: &str) {
     let (written, secrets) = written(format, "trace").await;
-    for expected in ["DEBUG", "mintage::audit", "Mint minted", "Revoke revoked", "denied"] {
+    let expected = ["DEBUG", "mintage::audit", "Mint minted", "Revoke revoked", "denied"];
+    for expected in expected.into_iter().chain(["credential_sha256", "publisher:p1"]) {
         assert!(written.contains(expected), "{format}: no {expected:?}");
     }
     assert_eq!(secrets.found_in(&written), [""; 0]);

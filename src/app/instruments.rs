@@ -10,7 +10,7 @@ use opentelemetry::{KeyValue, metrics::Meter};
 use tokio::sync::watch;
 
 use super::certificates::Certificates;
-use crate::{grpc::transport::Phase, service::Service};
+use crate::{grpc::transport::Phase, service::Service, telemetry};
 
 /// Tells of the state of a service.
 ///
@@ -32,6 +32,11 @@ pub(super) fn observe(
         .u64_observable_gauge("mintage.keyring_keys")
         .with_description("Master keys held.")
         .with_callback(move |told| told.observe(service.keyring().ids().count() as u64, &[]))
+        .build();
+    meter
+        .u64_observable_counter("mintage.log.lines_lost")
+        .with_description("Lines of the log that were lost, because nobody read it.")
+        .with_callback(|told| told.observe(telemetry::lines_lost(), &[]))
         .build();
     let Some(tls) = certificates.map(Certificates::tls) else { return };
     meter

@@ -12,7 +12,10 @@
 use std::{
     io::{self, Write},
     mem,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -34,6 +37,14 @@ const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The end of the process waits at most so long for a reader.
 const END_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Lines that this process has lost. The log is the process's, and so is their number.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+/// How many lines of the log were lost since the process began.
+pub fn lines_lost() -> u64 {
+    LOST.load(Ordering::Relaxed)
+}
 
 /// Where lines are gathered. Its clones share it.
 #[derive(Clone, Debug)]
@@ -80,6 +91,7 @@ impl Shared {
         state.stuck = !state.has_room(line);
         if state.stuck {
             state.lost += 1;
+            LOST.fetch_add(1, Ordering::Relaxed);
             return;
         }
         state.waiting.extend_from_slice(line);
@@ -250,6 +262,8 @@ mod tests {
         }
         let lost = shared.lock().lost;
         assert!(lost > 0 && shared.lock().stuck);
+        // No other test here loses any.
+        assert_eq!(lines_lost(), lost);
         drop(let_through);
         drop(writing);
         let kept = read.lock().unwrap().len() / line.len();

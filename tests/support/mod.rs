@@ -16,6 +16,7 @@ pub mod issuer;
 pub mod process;
 pub mod redis;
 pub mod replicas;
+pub mod scrape;
 pub mod service;
 pub mod tls;
 
