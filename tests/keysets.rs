@@ -512,6 +512,34 @@ async fn a_ca_file_is_trusted_for_its_issuer_and_for_no_other() {
     assert_eq!(other.discoveries(), 0);
 }
 
+#[tokio::test]
+async fn a_ca_file_that_changes_is_trusted_from_the_next_fetch_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let (before, issuer) = (TestIssuer::start_tls(), TestIssuer::start_tls());
+    let path = directory.path().join("ca.pem");
+    let put = |pem: &str| std::fs::write(&path, pem).unwrap();
+    put(before.ca_pem().unwrap());
+    let ours = issuer.configured(Provider::GitLab);
+    let issuers = vec![IssuerKeys { ca_file: Some(path.clone()), ..only(ours.clone()) }];
+    let clock = Arc::new(ManualClock::at(NOW));
+    let cache = KeySetCache::new(issuers, Timing::default(), clock.clone()).unwrap();
+    let found = async || {
+        let found = cache.find(&ours, "one").await;
+        // Whatever was found out ends, so that each time is a fetch.
+        clock.advance(2 * MAX_STALE);
+        found
+    };
+    assert!(is_out_of_reach(&found().await), "another authority is trusted");
+    put("half a file");
+    assert!(is_out_of_reach(&found().await));
+    put(&format!("{}{}", before.ca_pem().unwrap(), issuer.ca_pem().unwrap()));
+    assert!(found().await.is_ok());
+    put("");
+    assert!(found().await.is_ok(), "a broken file changes nothing");
+    put(before.ca_pem().unwrap());
+    assert!(is_out_of_reach(&found().await), "whom the file doesn't hold any more");
+}
+
 // Configurations that can't work.
 
 #[test]

@@ -7,7 +7,13 @@
 //! what decides whom we trust stands in the configuration. Connections aren't
 //! kept, since the next fetch is minutes away and perhaps on another runtime.
 
-use std::{error::Error, fs, io, path::Path, time::Duration};
+use std::{
+    error::Error,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -31,7 +37,7 @@ const DISCOVERY_PATH: &str = "/.well-known/openid-configuration";
 
 /// One issuer, over HTTPS.
 pub(super) struct HttpSource {
-    client: Client,
+    way: Way,
     issuer: String,
     origin: Url,
     discovery: Url,
@@ -125,23 +131,19 @@ impl HttpSource {
             })
             .collect::<Result<Vec<_>, _>>()?;
         let plain = origin.scheme() == "http" && jwks_hosts.is_empty();
-        let client = match &keys.ca_file {
-            Some(file) => client_with(read_ca(issuer, file)?),
-            None if plain => clients.plain(),
-            None => clients.machine(),
+        let way = match &keys.ca_file {
+            Some(file) => Way::ByFile(ByFile::new(issuer, file)?),
+            None if plain => Way::Fixed(clients.plain().map_err(|cause| no_tls(issuer, &cause))?),
+            None => Way::Fixed(clients.machine().map_err(|cause| no_tls(issuer, &cause))?),
         };
-        let tls = |cause: reqwest::Error| IssuerUnusable::Tls {
-            issuer: issuer.clone(),
-            cause: sentence(&cause),
-        };
-        let client = client.map_err(tls)?;
-        Ok(Self { client, issuer: issuer.clone(), origin, discovery, jwks_hosts, timeout })
+        Ok(Self { way, issuer: issuer.clone(), origin, discovery, jwks_hosts, timeout })
     }
 
     async fn exchange(&self, wanted: Wanted) -> Result<Published, FetchFailed> {
-        let (document, _) = self.read(self.discovery.clone()).await?;
+        let client = self.way.client();
+        let (document, _) = read(&client, self.discovery.clone()).await?;
         let jwks_uri = self.jwks_uri(&document)?;
-        let (document, max_age) = self.read(jwks_uri).await?;
+        let (document, max_age) = read(&client, jwks_uri).await?;
         let fetch = Fetch { at: wanted.now, cause: wanted.cause, max_age };
         Ok(Published::read(document, fetch, Origin::Issuer)?)
     }
@@ -170,24 +172,24 @@ impl HttpSource {
         let named = scheme && self.jwks_hosts.iter().any(|host| host.is_of(url));
         without_user(url) && (same_origin || named)
     }
+}
 
-    async fn read(&self, url: Url) -> Result<(Bytes, Option<Duration>), FetchFailed> {
-        let request = self.client.get(url).header(ACCEPT, "application/json");
-        let mut response = request.send().await.map_err(broken)?;
-        if response.status() != StatusCode::OK {
-            return Err(FetchFailed::Status(response.status().as_u16()));
-        }
-        let said = response.headers().get_all(CACHE_CONTROL);
-        let max_age = max_age(said.iter().filter_map(|value| value.to_str().ok()));
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(broken)? {
-            if body.len().saturating_add(chunk.len()) > MAX_DOCUMENT {
-                return Err(FetchFailed::TooLarge(MAX_DOCUMENT));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok((body.into(), max_age))
+async fn read(client: &Client, url: Url) -> Result<(Bytes, Option<Duration>), FetchFailed> {
+    let request = client.get(url).header(ACCEPT, "application/json");
+    let mut response = request.send().await.map_err(broken)?;
+    if response.status() != StatusCode::OK {
+        return Err(FetchFailed::Status(response.status().as_u16()));
     }
+    let said = response.headers().get_all(CACHE_CONTROL);
+    let max_age = max_age(said.iter().filter_map(|value| value.to_str().ok()));
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(broken)? {
+        if body.len().saturating_add(chunk.len()) > MAX_DOCUMENT {
+            return Err(FetchFailed::TooLarge(MAX_DOCUMENT));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok((body.into(), max_age))
 }
 
 #[async_trait]
@@ -225,6 +227,72 @@ impl JwksHost {
         let own = Url::parse(&format!("{}://{}/", url.scheme(), self.0));
         own.is_ok_and(|own| own.origin() == url.origin())
     }
+}
+
+/// What an issuer is asked through.
+enum Way {
+    /// It trusts the same authorities for as long as the service runs.
+    Fixed(Client),
+    /// It trusts those in a file, which may change.
+    ByFile(ByFile),
+}
+
+impl Way {
+    fn client(&self) -> Client {
+        match self {
+            Self::Fixed(client) => client.clone(),
+            Self::ByFile(by_file) => by_file.client(),
+        }
+    }
+}
+
+/// A client that trusts the certificates in a file and no others. The file is looked at
+/// before each fetch, of which there are few: so it can be replaced.
+struct ByFile {
+    issuer: String,
+    file: PathBuf,
+    held: Mutex<Held>,
+}
+
+/// What the file held the last time, and a client that trusts what it held when it was good.
+struct Held {
+    pem: Vec<u8>,
+    client: Client,
+}
+
+impl ByFile {
+    fn new(issuer: &str, file: &Path) -> Result<Self, IssuerUnusable> {
+        let pem = read_ca(issuer, file)?;
+        let held = Mutex::new(Held { client: client_of(issuer, file, &pem)?, pem });
+        Ok(Self { issuer: issuer.to_owned(), file: file.to_owned(), held })
+    }
+
+    fn client(&self) -> Client {
+        // Each of its values is whole, whoever panicked.
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = read_ca(&self.issuer, &self.file).and_then(|pem| {
+            if pem == held.pem {
+                return Ok(None);
+            }
+            held.pem.clone_from(&pem);
+            client_of(&self.issuer, &self.file, &pem).map(Some)
+        });
+        match fresh {
+            Ok(None) => {}
+            Ok(Some(client)) => {
+                tracing::info!(issuer = self.issuer, "the issuer's authorities changed");
+                held.client = client;
+            }
+            Err(error) => {
+                tracing::error!(%error, "an issuer's authorities can't be read again; those in memory stay");
+            }
+        }
+        held.client.clone()
+    }
+}
+
+fn no_tls(issuer: &str, cause: &reqwest::Error) -> IssuerUnusable {
+    IssuerUnusable::Tls { issuer: issuer.to_owned(), cause: sentence(cause) }
 }
 
 /// The clients that issuers share, made when the first one needs them.
@@ -272,17 +340,24 @@ fn builder() -> ClientBuilder {
         .pool_max_idle_per_host(0)
 }
 
-fn read_ca(issuer: &str, file: &Path) -> Result<Vec<Certificate>, IssuerUnusable> {
-    let name = || file.display().to_string();
-    let pem = fs::read(file).map_err(|cause| IssuerUnusable::CaUnreadable {
+fn read_ca(issuer: &str, file: &Path) -> Result<Vec<u8>, IssuerUnusable> {
+    fs::read(file).map_err(|cause| IssuerUnusable::CaUnreadable {
         issuer: issuer.to_owned(),
-        file: name(),
+        file: file.display().to_string(),
         cause,
-    })?;
-    Certificate::from_pem_bundle(&pem)
+    })
+}
+
+/// A client that trusts what a file held.
+fn client_of(issuer: &str, file: &Path, pem: &[u8]) -> Result<Client, IssuerUnusable> {
+    let certificates = Certificate::from_pem_bundle(pem)
         .ok()
         .filter(|certificates| !certificates.is_empty())
-        .ok_or_else(|| IssuerUnusable::CaUnusable { issuer: issuer.to_owned(), file: name() })
+        .ok_or_else(|| IssuerUnusable::CaUnusable {
+            issuer: issuer.to_owned(),
+            file: file.display().to_string(),
+        })?;
+    client_with(certificates).map_err(|cause| no_tls(issuer, &cause))
 }
 
 /// An issuer's URL: https, or http on loopback; neither user nor query nor fragment
