@@ -8,9 +8,10 @@ mod support;
 use std::{
     net::{SocketAddr, TcpStream},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use mintage::{
@@ -25,11 +26,12 @@ use support::{
     process::{Folder, Process},
     service::{
         BEGIN, WEB, configuration_with, for_user, github_claims, github_publisher, project,
-        publishing, server, trusted, verifying,
+        publishing, server, sha256_hex, trusted, verifying,
     },
     tls::{Authority, Dialer, Home, Identity, certificate_of, der},
     until,
 };
+use tokio::task::JoinSet;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tonic::Code;
 
@@ -196,6 +198,59 @@ async fn shown(dialer: &Dialer, address: SocketAddr, expected: &Identity) -> boo
     certificate_of(&stream) == der(expected)
 }
 
+/// Callers that mint and verify without a pause: half of them over a connection that they
+/// keep, half over a new one for each call. A call that fails ends the test.
+struct Load {
+    done: Arc<AtomicBool>,
+    calls: Arc<AtomicUsize>,
+    workers: JoinSet<()>,
+}
+
+impl Load {
+    /// Each connects as the dialer says that stands there at that moment; without a token
+    /// its certificate makes the caller.
+    fn on(address: SocketAddr, dialer: &Arc<Mutex<Dialer>>, token: Option<&'static str>) -> Self {
+        let (done, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let mut workers = JoinSet::new();
+        for worker in 0..8 {
+            let (done, calls, dialer) = (Arc::clone(&done), Arc::clone(&calls), Arc::clone(dialer));
+            workers.spawn(async move {
+                let connect = async || {
+                    let dialer = dialer.lock().unwrap().clone();
+                    dialer.client(address, token).await.unwrap()
+                };
+                let mut client = connect().await;
+                while !done.load(Ordering::Relaxed) {
+                    if worker % 2 == 0 {
+                        client = connect().await;
+                    }
+                    let minted = client.mint(for_user(None)).await.unwrap().into_inner().token;
+                    let answer = client.verify(verifying(&minted)).await.unwrap().into_inner();
+                    assert_eq!(answer.verdict(), proto::Verdict::Allowed);
+                    calls.fetch_add(2, Ordering::Relaxed);
+                }
+            });
+        }
+        Self { done, calls, workers }
+    }
+
+    /// Waits for so many more calls that each of those under way has ended.
+    async fn goes_on(&mut self) {
+        let then = self.calls.load(Ordering::Relaxed);
+        until("the load goes on", || self.calls.load(Ordering::Relaxed) > then + 100).await;
+        if let Some(failed) = self.workers.try_join_next() {
+            failed.unwrap();
+        }
+    }
+
+    async fn end(mut self) {
+        self.done.store(true, Ordering::Relaxed);
+        while let Some(ended) = self.workers.join_next().await {
+            ended.unwrap();
+        }
+    }
+}
+
 #[tokio::test]
 async fn certificates_are_replaced_under_load_and_no_call_fails() {
     let authority = Authority::new("of servers");
@@ -205,37 +260,62 @@ async fn certificates_are_replaced_under_load_and_no_call_fails() {
     let address = server.grpc_address();
     let dialer = Dialer::trusting(&authority);
     assert!(shown(&dialer, address, &first).await);
-
-    let (done, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let load: Vec<_> = (0..8)
-        .map(|worker| {
-            let (done, calls, dialer) = (Arc::clone(&done), Arc::clone(&calls), dialer.clone());
-            tokio::spawn(async move {
-                let mut client = dialer.client(address, Some(WEB)).await.unwrap();
-                while !done.load(Ordering::Relaxed) {
-                    // Half of them with a connection for every call.
-                    if worker % 2 == 0 {
-                        client = dialer.client(address, Some(WEB)).await.unwrap();
-                    }
-                    client.mint(for_user(None)).await.unwrap();
-                    calls.fetch_add(1, Ordering::Relaxed);
-                }
-            })
-        })
-        .collect();
-    until("there is load", || calls.load(Ordering::Relaxed) > 100).await;
+    let mut load = Load::on(address, &Arc::new(Mutex::new(dialer.clone())), Some(WEB));
+    load.goes_on().await;
 
     // Key and certificate one after the other: between the two they don't fit.
     home.put("server.key", &second.key);
     home.put("server.pem", &second.certificate);
     replaced(&dialer, address, &second).await;
-    let then = calls.load(Ordering::Relaxed);
-    until("the load goes on", || calls.load(Ordering::Relaxed) > then + 100).await;
-    done.store(true, Ordering::Relaxed);
-    for worker in load {
-        worker.await.unwrap();
-    }
+    load.goes_on().await;
+    load.end().await;
     assert!(shown(&dialer, address, &second).await);
+}
+
+#[tokio::test]
+async fn authorities_of_clients_are_replaced_under_load_and_no_call_fails() {
+    let authority = Authority::new("of servers");
+    let (old, new) = (Authority::new("of clients"), Authority::new("of the next clients"));
+    let home = Home::with_clients(&authority.server(), &old);
+    // The caller proves itself by its certificate alone.
+    let by_token = format!("token_sha256 = \"{}\"", sha256_hex(WEB));
+    let by_name = toml(&home.mutual("required")).replace(&by_token, "san = \"web.internal\"");
+    let server = server(&by_name, &Arc::new(ManualClock::at(BEGIN)));
+    let address = server.grpc_address();
+    let trusting = Dialer::trusting(&authority);
+    let before = trusting.showing(&old.client(&["web.internal"]));
+    let after = trusting.showing(&new.client(&["web.internal"]));
+    let dialer = Arc::new(Mutex::new(before.clone()));
+    let mut load = Load::on(address, &dialer, None);
+    load.goes_on().await;
+    assert!(kept_out(called(&after, address, None).await));
+
+    // Both authorities, then clients with certificates of the new one, then it alone.
+    home.put("clients.pem", &format!("{}{}", old.certificate, new.certificate));
+    comes_in(&after, address, true).await;
+    load.goes_on().await;
+    assert_eq!(called(&before, address, None).await, Ok(()));
+    *dialer.lock().unwrap() = after.clone();
+    load.goes_on().await;
+    home.put("clients.pem", &new.certificate);
+    comes_in(&before, address, false).await;
+    // Half of the load is still on connections that began with the old one.
+    load.goes_on().await;
+    load.end().await;
+    assert_eq!(called(&after, address, None).await, Ok(()));
+    // A name is good under its own authority only.
+    let stranger = trusting.showing(&new.client(&["elsewhere.internal"]));
+    assert_eq!(called(&stranger, address, None).await, Err(Code::Unauthenticated));
+}
+
+/// Waits until who connects so comes in, or doesn't.
+async fn comes_in(dialer: &Dialer, address: SocketAddr, wanted: bool) {
+    let looking = async {
+        while called(dialer, address, None).await.is_ok() != wanted {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(support::process::PATIENCE, looking).await.unwrap();
 }
 
 /// Waits until new connections are shown this certificate.

@@ -1,6 +1,6 @@
 //! How a Redis is reached: what a configuration says, as the real `mintage` does
-//! it with a real server; what an operator reads where it can't; and the rights
-//! that it needs there, as the README has them.
+//! it with a real server; what an operator reads where it can't; what may change
+//! meanwhile; and the rights that it needs there, as the README has them.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,6 +13,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod changed;
 mod refused;
 mod rights;
 
@@ -40,7 +41,7 @@ const IN_URL: &str = "correct-horse%2Fbattery%40staple";
 struct Replica {
     process: Process,
     issuer: TestIssuer,
-    _folder: Folder,
+    folder: Folder,
 }
 
 impl Replica {
@@ -63,7 +64,14 @@ impl Replica {
         for (name, content) in secrets {
             fs::write(folder.configuration().with_file_name(name), content).unwrap();
         }
-        Self { process: Process::spawn(&folder), issuer, _folder: folder }
+        Self { process: Process::spawn(&folder), issuer, folder }
+    }
+
+    /// Lays a file down beside its configuration, at once.
+    fn put(&self, name: &str, content: impl AsRef<[u8]>) {
+        let place = |name: &str| self.folder.configuration().with_file_name(name);
+        fs::write(place("draft"), content).unwrap();
+        fs::rename(place("draft"), place(name)).unwrap();
     }
 
     async fn client(&self) -> Client {

@@ -1,6 +1,9 @@
 //! A certificate authority for one test: a server's certificate and a client's.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
@@ -21,7 +24,10 @@ impl Certificates {
         let folder = tempfile::tempdir().unwrap();
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, "an authority for tests");
+        // OpenSSL tells authorities apart by their names alone.
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("authority no. {} for tests", NEXT.fetch_add(1, Ordering::Relaxed));
+        params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().unwrap();
         let ca = params.self_signed(&key).unwrap();
         let authority = Issuer::new(params, key);
