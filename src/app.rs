@@ -29,7 +29,7 @@ use futures_util::FutureExt as _;
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{Signal, SignalKind, signal},
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 
@@ -127,15 +127,21 @@ pub fn run(config: &Config, keyring: Keyring, source: Source) -> Result<(), Star
     // would end the process in the middle of its calls.
     let mut signals = runtime.block_on(async { StopSignals::heard() })?;
     let server = Server::start_from(Some(source), config, keyring, World::system())?;
+    runtime.block_on(signals.next());
+    let hurry = server.stop.clone();
+    let (tell, mut stopped) = oneshot::channel();
+    let stopping = named("mintage-stop".to_owned(), move || {
+        server.stop();
+        // Whoever listened has gone on.
+        let _ = tell.send(());
+    })?;
     runtime.block_on(async {
-        signals.next().await;
-        let hurry = server.stop.clone();
-        let mut stopped = tokio::task::spawn_blocking(move || server.stop());
         while tokio::select! { _ = &mut stopped => false, () = signals.next() => true } {
             // A full channel: it hurries already.
             let _ = hurry.try_send(());
         }
     });
+    let _ = stopping.join();
     tracing::info!("stopped");
     Ok(())
 }

@@ -62,7 +62,8 @@ async fn is_answered(client: &Client) {
 
 /// The answer of a call. One that never left is made again, as gRPC asks of a client:
 /// its connection was told to go after it was chosen, and before anything was written to
-/// it. Other clients than tonic's do so by themselves.
+/// it. Other clients than tonic's do so by themselves. (That none was cut on its way, the
+/// replica's audit trail says.)
 async fn called<T, C>(call: impl Fn() -> C) -> T
 where
     C: Future<Output = Result<Response<T>, Status>>,
@@ -78,8 +79,12 @@ where
 fn never_left(status: &Status) -> bool {
     let mut cause = status.source();
     while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<hyper::Error>() {
-            return error.is_canceled();
+        let canceled = error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled);
+        let gone = |error: &h2::Error| {
+            error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR)
+        };
+        if canceled || error.downcast_ref::<h2::Error>().is_some_and(gone) {
+            return true;
         }
         cause = error.source();
     }

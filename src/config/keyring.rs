@@ -10,7 +10,8 @@
 //! standard base64, with or without a line end. Names that begin with a dot are
 //! left alone and links are followed, so that a Kubernetes secret can be mounted
 //! as it is. To change keys: add a file, wait until every replica has it, then
-//! move `current`; take the old file away when its last token has ended.
+//! move `current`; take the old file away when its last token has ended. All of it
+//! is taken while the service runs.
 
 use std::{
     collections::BTreeMap,
