@@ -2,7 +2,7 @@
 # it needs, on a fresh Debian or Ubuntu with a Rust toolchain, as root or not.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench vectors tools
+.PHONY: help demo test lint bench image vectors tools
 SHELL := /bin/sh
 # Where rustup puts a toolchain, for shells that haven't heard of it yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -10,7 +10,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/installed.txt
-REQUIREMENTS := tests/interop/requirements.txt \
+REQUIREMENTS := tests/interop/requirements.txt scripts/sbom-requirements.txt \
 	$(addprefix python/tests/,requirements.txt pep807/requirements.txt e2e/requirements.txt) \
 	$(addprefix python/integrations/,example_index/requirements.txt warehouse/requirements.txt)
 
@@ -35,6 +35,7 @@ test: tools $(INSTALLED) ## all tests, those with PyPI's own libraries too
 	$(VENV)/bin/python python/tests/e2e/install_tools.py $(VENV)/tools
 	cd python && ../$(VENV)/bin/python -m pytest tests
 	$(VENV)/bin/python -m pytest python/integrations/warehouse/tests
+	$(VENV)/bin/python -m pytest tests/image
 	$(VENV)/bin/python python/tests/versions.py
 
 lint: tools $(INSTALLED) ## formatting, clippy, the contract, the dependencies
@@ -46,6 +47,7 @@ lint: tools $(INSTALLED) ## formatting, clippy, the contract, the dependencies
 	cd python && ../$(VENV)/bin/python -m mypy --strict src
 	$(VENV)/bin/python -m mypy --config-file python/tests/e2e/mypy.ini python/tests/e2e \
 		python/integrations/example_index
+	$(VENV)/bin/python -m mypy --config-file tests/image/mypy.ini tests/image scripts/sbom.py
 	cd python/integrations/pypiserver && ../../../$(VENV)/bin/python -m mypy mintage_pypiserver.py
 	cd python/integrations/devpi && ../../../$(VENV)/bin/python -m mypy src
 	cd python/integrations/warehouse && MYPYPATH=../../src ../../../$(VENV)/bin/python -m mypy \
@@ -58,6 +60,14 @@ bench: tools $(INSTALLED) ## what kernel, service and client cost, beside their 
 	cargo bench --locked --bench kernel --bench service
 	@cargo build --quiet --locked
 	$(VENV)/bin/python python/benches/cost.py
+
+# Where base images can be pulled, the Dockerfile does the same on its own.
+image: tools $(INSTALLED) ## a Docker image of the release, and what is in it
+	@echo "Building the release (fat LTO); the first time takes five minutes ..."
+	cargo build --release --locked
+	$(VENV)/bin/python scripts/sbom.py target/mintage.cdx.json \
+		--created "$$(git show --no-patch --format=%cI || echo 1970-01-01T00:00:00Z)"
+	@tag="$$(scripts/image target/release/mintage "" target/mintage.cdx.json)" && docker image ls "$$tag"
 
 vectors: $(INSTALLED) ## makes tests/vectors/ anew with PyPI's own libraries
 	$(VENV)/bin/python tests/interop/make_vectors.py
