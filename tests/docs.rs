@@ -6,7 +6,12 @@
     reason = "a test that can't go on ends; clippy.toml's allowance ends at #[test] functions"
 )]
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use mintage::config::Config;
 use toml::{Table, Value};
@@ -161,6 +166,128 @@ fn every_file_that_a_document_names_is_there() {
                 || name.ends_with(".md")
         };
         for name in quoted.chain(linked).filter(own).filter(|name| !name.contains('*')) {
+            if !root.join(name).exists() {
+                missing.push(format!("{document} names {name}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+/// Every document, by its path from the root: what is Markdown, and isn't made by a build
+/// or by somebody else.
+fn documents() -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders = vec![PathBuf::from(env!("CARGO_MANIFEST_DIR"))];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            let others =
+                name.starts_with('.') || ["target", "transcripts"].contains(&name.as_str());
+            if path.is_dir() && !others {
+                folders.push(path);
+            } else if name.ends_with(".md") {
+                let path = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap();
+                found.push(path.to_str().unwrap().to_owned());
+            }
+        }
+    }
+    found
+}
+
+/// Without fenced blocks, where neither headings nor links mean anything.
+fn prose(document: &str) -> String {
+    document.split("\n```").step_by(2).collect()
+}
+
+/// What `#…` may name: a heading as the usual hosts spell it.
+fn anchors(document: &str) -> BTreeSet<String> {
+    let headings = document.lines().filter(|line| line.starts_with('#'));
+    let spelt = headings.map(|heading| {
+        let text = heading.trim_start_matches('#').trim().to_lowercase();
+        let kept = text.chars().filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c));
+        kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+    });
+    spelt.collect()
+}
+
+#[test]
+fn every_link_in_a_document_leads_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let documents = documents();
+    assert!(documents.len() > 10, "{documents:?}");
+    let (mut broken, mut anchored) = (Vec::new(), 0);
+    for document in &documents {
+        let text = prose(&read(document));
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split([')', ' ']).next());
+        for target in targets.filter(|target| !target.contains("://")) {
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let path = if file.is_empty() {
+                root.join(document)
+            } else {
+                root.join(document).parent().unwrap().join(file)
+            };
+            if !path.exists() {
+                broken.push(format!("{document} links to {target}"));
+            } else if !anchor.is_empty() {
+                anchored += 1;
+                let there = prose(&fs::read_to_string(&path).unwrap());
+                if !anchors(&there).contains(anchor) {
+                    broken.push(format!("{document} links to {target}: no such heading"));
+                }
+            }
+        }
+    }
+    assert!(anchored > 10, "{anchored}");
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn the_configurations_in_the_documents_are_good() {
+    let readme = blocks(&read("README.md"), "toml");
+    let quick_start = readme.first().unwrap();
+    let mut checked = 0;
+    for document in documents().iter().filter(|name| name.starts_with("docs/")) {
+        for block in blocks(&read(document), "toml") {
+            check(&over(quick_start.parse().unwrap(), block.parse().unwrap()));
+            checked += 1;
+        }
+    }
+    assert!(checked >= 5, "{checked}");
+}
+
+#[test]
+fn every_test_that_the_security_model_names_is_there() {
+    let model = read("docs/security-model.md");
+    let (_, table) = model.split_once("\n## Invariants\n").unwrap();
+    let mut named = 0;
+    for row in table.lines().filter(|line| line.starts_with("| ") && line.contains('`')) {
+        let held_by = row.split(" | ").nth(1).unwrap();
+        let mut source = String::new();
+        for name in held_by.split('`').skip(1).step_by(2) {
+            if name.contains('/') {
+                source = read(name);
+            } else if name.contains('_') {
+                let there = [format!("fn {name}("), format!("def {name}(")];
+                assert!(there.iter().any(|way| source.contains(way)), "{name} is not in its file");
+                named += 1;
+            }
+        }
+    }
+    assert!(named > 30, "{named}");
+}
+
+#[test]
+fn the_documents_folder_names_files_that_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = ["src/", "tests/", "proto/", "python/", "scripts/", "benches/"];
+    let mut missing = Vec::new();
+    for document in documents().iter().filter(|name| name.starts_with("docs/")) {
+        let text = prose(&read(document));
+        let named = text.split('`').skip(1).step_by(2);
+        let own = named.filter(|name| folders.iter().any(|folder| name.starts_with(folder)));
+        for name in own.filter(|name| !name.contains(['*', ' ']) && !name.contains("NAME")) {
             if !root.join(name).exists() {
                 missing.push(format!("{document} names {name}"));
             }
