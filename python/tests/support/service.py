@@ -62,8 +62,7 @@ class Keyring:
 class Service:
     """`mintage serve` on a free port of loopback, ready when the constructor returns.
 
-    Each keyword but `port`, `ready` and `provider` is TOML: `top` before the first section, `store`
-    the store's section, `issuer` and `index` more lines of theirs, `more` whatever follows.
+    `host` is an address of loopback. `settings` are those of `configuration`.
     """
 
     def __init__(
@@ -72,23 +71,16 @@ class Service:
         keyring: Keyring,
         issuer_url: str,
         *,
-        provider: str = "github",
+        host: str = "127.0.0.1",
         port: int | None = None,
-        top: str = "",
-        store: str = MEMORY,
-        issuer: str = "",
-        index: str = "",
-        more: str = "",
         ready: bool = True,
+        **settings: str,
     ) -> None:
-        self.port = free_port() if port is None else port
-        self.address = f"127.0.0.1:{self.port}"
-        self.log_path = folder / f"mintage-{self.port}.log"
-        config = folder / f"mintage-{self.port}.toml"
-        config.write_text(
-            f"{_listening(self.port, top)}\n{_keyring(keyring)}\n{store}\n"
-            f"{_issuer(issuer_url, provider, issuer)}\n{_index(issuer_url, index)}\n{more}\n"
-        )
+        self.host, self.port = host, free_port() if port is None else port
+        self.address = f"{host}:{self.port}"
+        self.log_path = folder / f"mintage-{host}-{self.port}.log"
+        config = folder / f"mintage-{host}-{self.port}.toml"
+        config.write_text(configuration(self.address, keyring, issuer_url, **settings))
         with self.log_path.open("a") as output:
             self.process = subprocess.Popen(
                 [binary(), "serve", "--config", str(config)],
@@ -140,7 +132,7 @@ class Service:
     def _listens(self) -> bool:
         assert self.process.poll() is None, f"mintage ended:\n{self.log()}"
         with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+            return probe.connect_ex((self.host, self.port)) == 0
 
     def _is_ready(self) -> bool:
         if not self._listens():
@@ -154,8 +146,32 @@ class Service:
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
-def _listening(port: int, top: str) -> str:
-    return f'listen = "127.0.0.1:{port}"\nadmin_listen = ""\n{top}\n'
+def configuration(
+    listen: str,
+    keyring: Keyring,
+    issuer_url: str,
+    *,
+    provider: str = "github",
+    top: str = "",
+    store: str = MEMORY,
+    issuer: str = "",
+    index: str = "",
+    more: str = "",
+) -> str:
+    """The TOML of a service with one issuer and one index.
+
+    What has a default is TOML too, but for `provider`: `top` stands before the first section,
+    `store` is the store's section, `issuer` and `index` are more lines of theirs, `more` is whatever
+    follows.
+    """
+    return (
+        f"{_listening(listen, top)}\n{_keyring(keyring)}\n{store}\n"
+        f"{_issuer(issuer_url, provider, issuer)}\n{_index(issuer_url, index)}\n{more}\n"
+    )
+
+
+def _listening(listen: str, top: str) -> str:
+    return f'listen = "{listen}"\nadmin_listen = ""\n{top}\n'
 
 
 def _keyring(keyring: Keyring) -> str:
