@@ -22,7 +22,7 @@ TIMEOUT = 60.0
 
 
 class Caller(Protocol):
-    """What a job needs. `kind` is for the table."""
+    """What a job needs. `kind` is for the table, and as a user agent for the replicas' log."""
 
     kind: str
 
@@ -51,11 +51,18 @@ class Tasks:
         self, id_token: str, publisher: Publisher, features: list[str], request_id: str
     ) -> Minted:
         return await self._client.mint_for_publisher(
-            id_token, [publisher], features=features, request_id=request_id
+            id_token,
+            [publisher],
+            features=features,
+            request_id=request_id,
+            requester=Requester(user_agent=self.kind),
         )
 
     async def verify(self, token: str, access: Access, request_id: str) -> Verification:
-        return await self._client.verify(token, access, request_id=request_id)
+        requester = Requester(user_agent=self.kind)
+        return await self._client.verify(
+            token, access, request_id=request_id, requester=requester
+        )
 
     async def aclose(self) -> None:
         await self._client.close()
@@ -78,11 +85,13 @@ class Threads:
             [publisher],
             features=features,
             request_id=request_id,
+            requester=Requester(user_agent=self.kind),
         )
 
     async def verify(self, token: str, access: Access, request_id: str) -> Verification:
+        requester = Requester(user_agent=self.kind)
         return await asyncio.to_thread(
-            self._client.verify, token, access, request_id=request_id
+            self._client.verify, token, access, request_id=request_id, requester=requester
         )
 
     async def aclose(self) -> None:

@@ -14,7 +14,10 @@ sys.path[:0] = [str(REPOSITORY / "python" / "tests"), str(REPOSITORY / "python" 
 from kit.mintage import Redis, redis_server  # noqa: E402  (found above)
 from support import Issuer, Keyring  # noqa: E402
 
+pytest.register_assert_rewrite("seen")
+
 import seen  # noqa: E402
+from replicas import Replicas  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +48,16 @@ def redis(tmp_path: Path, redis_program: str) -> Iterator[Redis]:
     server = Redis(redis_program, tmp_path / "redis")
     yield server
     server.stop()
+
+
+@pytest.fixture
+def replicas(
+    tmp_path: Path, keyring: Keyring, issuer: Issuer, redis: Redis
+) -> Iterator[Replicas]:
+    """Three, and the store that they share."""
+    replicas = Replicas(tmp_path, keyring, issuer.url, redis.store)
+    yield replicas
+    replicas.close()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

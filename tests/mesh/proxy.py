@@ -24,7 +24,7 @@ class Envoy:
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / "envoy.yaml"
         file.write_text(_filled_in(port, self._admin_port, addresses))
-        command = [
+        command: list[str | Path] = [
             envoy_program(), "--config-path", file, "--disable-hot-restart",
             "--concurrency", "1", "--log-level", "warning",
         ]  # fmt: skip

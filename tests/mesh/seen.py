@@ -6,6 +6,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+NO_ANSWER = {"UNAVAILABLE", "DEADLINE_EXCEEDED"}
+"""Status codes that say: nobody can tell, ask again."""
+
 _TABLES: list[Seen] = []
 
 
@@ -71,3 +74,18 @@ def tables() -> Iterator[str]:
     for one in _TABLES:
         if one.calls:
             yield from one.table()
+
+
+def nobody_noticed(seen: Seen, during: str) -> None:
+    """Every call was answered, and as it should be."""
+    assert seen.answered(during)
+    assert not seen.failures(during)
+    assert not seen.refused(during)
+    assert seen.granted_twice() == 0
+
+
+def nobody_was_misled(seen: Seen, during: str) -> None:
+    """Whoever got no answer was told so, and nobody got what was somebody else's."""
+    assert seen.answered(during)
+    assert {call.failed for call in seen.failures(during)} <= NO_ANSWER
+    assert seen.granted_twice() == 0

@@ -12,26 +12,14 @@ from kit.mintage import Redis
 from load import Load
 from proxy import Envoy
 from replicas import Replicas
-from seen import Seen
-from support import Issuer, Keyring
+from seen import nobody_noticed, nobody_was_misled
+from support import Issuer
 
 FROZEN = 10.0
 """Seconds. A process that hangs, or a machine that swaps, is a matter of so many."""
 
 AWAY = 5.0
 """Seconds: long enough for every replica to say that it isn't ready."""
-
-NO_ANSWER = {"UNAVAILABLE", "DEADLINE_EXCEEDED"}
-"""Status codes that say: nobody can tell, ask again."""
-
-
-@pytest.fixture
-def replicas(
-    tmp_path: Path, keyring: Keyring, issuer: Issuer, redis: Redis
-) -> Iterator[Replicas]:
-    replicas = Replicas(tmp_path, keyring, issuer.url, redis.store)
-    yield replicas
-    replicas.close()
 
 
 @pytest.fixture
@@ -91,17 +79,3 @@ def test_callers_behind_envoy_see_no_restart_and_no_kill_and_nothing_is_granted_
     assert replicas.all_run()
     repeated = envoy.stat("upstream_rq_retry"), envoy.stat("upstream_rq_retry_success")
     seen.notes.append(f"Envoy made {repeated[0]} calls again, {repeated[1]} of them with success")
-
-
-def nobody_noticed(seen: Seen, during: str) -> None:
-    assert seen.answered(during)
-    assert not seen.failures(during)
-    assert not seen.refused(during)
-    assert seen.granted_twice() == 0
-
-
-def nobody_was_misled(seen: Seen, during: str) -> None:
-    """Whoever got no answer was told so, and nobody got what was somebody else's."""
-    assert seen.answered(during)
-    assert {call.failed for call in seen.failures(during)} <= NO_ANSWER
-    assert seen.granted_twice() == 0
