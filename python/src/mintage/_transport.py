@@ -47,6 +47,9 @@ _OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.initial_reconnect_backoff_ms", 250),
     ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 5_000),
+    # A name is asked for again when a replica goes: the next one has another address. By itself
+    # gRPC asks twice a minute at most, and a rollout may replace all that are known in between.
+    ("grpc.dns_min_time_between_resolutions_ms", 1_000),
 )
 
 Pem = Union[bytes, str, "os.PathLike[str]"]
