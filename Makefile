@@ -10,7 +10,8 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/installed.txt
-REQUIREMENTS := tests/interop/requirements.txt scripts/sbom-requirements.txt \
+REQUIREMENTS := scripts/sbom-requirements.txt \
+	$(addprefix tests/,interop/requirements.txt mesh/requirements.txt) \
 	$(addprefix python/tests/,requirements.txt pep807/requirements.txt e2e/requirements.txt) \
 	$(addprefix python/integrations/,example_index/requirements.txt warehouse/requirements.txt)
 
@@ -36,6 +37,7 @@ test: tools $(INSTALLED) ## all tests, those with PyPI's own libraries too
 	cd python && ../$(VENV)/bin/python -m pytest tests
 	$(VENV)/bin/python -m pytest python/integrations/warehouse/tests
 	$(VENV)/bin/python -m pytest tests/image
+	$(VENV)/bin/python -m pytest tests/mesh
 	$(VENV)/bin/python python/tests/versions.py
 
 lint: tools $(INSTALLED) ## formatting, clippy, the contract, the dependencies
@@ -48,6 +50,7 @@ lint: tools $(INSTALLED) ## formatting, clippy, the contract, the dependencies
 	$(VENV)/bin/python -m mypy --config-file python/tests/e2e/mypy.ini python/tests/e2e \
 		python/integrations/example_index
 	$(VENV)/bin/python -m mypy --config-file tests/image/mypy.ini tests/image scripts/sbom.py
+	$(VENV)/bin/python -m mypy --config-file tests/mesh/mypy.ini tests/mesh
 	cd python/integrations/pypiserver && ../../../$(VENV)/bin/python -m mypy mintage_pypiserver.py
 	cd python/integrations/devpi && ../../../$(VENV)/bin/python -m mypy src
 	cd python/integrations/warehouse && MYPYPATH=../../src ../../../$(VENV)/bin/python -m mypy \
