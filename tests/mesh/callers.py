@@ -14,6 +14,7 @@ from mintage import Access, Minted, Publisher, Requester, Verification
 from mintage._calls import Call, Calls
 from mintage._failures import error_of
 from mintage.v1.token_service_pb2_grpc import TokenServiceStub
+from support import Service, eventually
 
 Answer = TypeVar("Answer")
 
@@ -96,6 +97,20 @@ class Threads:
 
     async def aclose(self) -> None:
         self._client.close()
+
+
+KINDS = (Tasks, Threads)
+"""Those who find replicas by themselves."""
+
+
+def is_known(replica: Service, within: float = 60.0) -> None:
+    """Waits until clients of each of these kinds have called this replica."""
+
+    def called() -> bool:
+        log = replica.log()
+        return all(f'user_agent="{kind.kind}"' in log for kind in KINDS)
+
+    eventually(called, f"all clients call {replica.address}", within)
 
 
 class Raw:

@@ -153,7 +153,10 @@ def running(folder: Path, keyring: Keyring, redis_program: str) -> Iterator[Cont
     """Images, networks, containers; all of it is gone at the end."""
     sweep()
     with contextlib.ExitStack() as stack:
-        image = _image(stack, "image", binary())
+        # Half of it is for a debugger.
+        program = folder / "mintage"
+        subprocess.run(["strip", "-o", program, binary()], check=True)
+        image = _image(stack, "image", str(program))
         redis_image = _image(stack, "redis-image", redis_program)
         front = stack.enter_context(contextlib.closing(Network("front")))
         # Nothing gets there by way of this machine.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 from support import Keyring, Service
@@ -24,11 +25,12 @@ class Replicas:
     def addresses(self) -> list[str]:
         return [service.address for service in self._services]
 
-    def restart_in_turn(self) -> None:
-        """As a rollout does: the next one only when this one is ready again."""
+    def restart_in_turn(self, found: Callable[[Service], None]) -> None:
+        """As a rollout does: the next one only when this one is ready, and has been for as long as it
+        takes until it is `found` again (what `minReadySeconds` is for)."""
         for at in range(len(self._services)):
             self.stop(at)
-            self.start(at)
+            found(self.start(at))
 
     def stop(self, at: int) -> None:
         """SIGTERM, and waits for the end of the process."""
@@ -38,9 +40,10 @@ class Replicas:
         """SIGKILL."""
         self._services[at].kill()
 
-    def start(self, at: int) -> None:
+    def start(self, at: int) -> Service:
         """Starts it where it was, and waits until it is ready."""
         self._services[at] = self._started(self._services[at].port)
+        return self._services[at]
 
     def freeze(self, at: int) -> None:
         """SIGSTOP: its connections stay open, and nothing answers."""

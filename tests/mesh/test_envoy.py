@@ -48,8 +48,7 @@ def test_callers_behind_envoy_see_no_restart_and_no_kill_and_nothing_is_granted_
     seen = load.seen
     with load.during("restart of each in turn, 3 times"):
         for _ in range(3):
-            replicas.restart_in_turn()
-        envoy.sees_healthy(3)
+            replicas.restart_in_turn(found=lambda _: envoy.sees_healthy(3))
     nobody_noticed(seen, "restart of each in turn, 3 times")
 
     with load.during("kill -9 of each in turn"):

@@ -13,17 +13,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from callers import OpenCaller, Tasks, Threads
+from callers import KINDS, OpenCaller, is_known
 from kit.mintage import Redis
 from kit.processes import free_port
 from load import Load
 from names import Names
 from seen import nobody_noticed
-from support import Issuer, Keyring, Service, eventually
+from support import Issuer, Keyring, Service
 
 Start = Callable[..., Service]
-
-KINDS = (Tasks, Threads)
 
 BOUND = 60.0
 """Seconds, for four replacements together. A machine that stalls has enough of them, and a client that
@@ -72,7 +70,7 @@ def test_a_replica_that_comes_later_gets_its_share_when_connections_are_old(
         with load.during(what):
             third = start(age="2s")
             names.addresses.append(third.host)
-            eventually(lambda: is_known(third), "all clients call the third one")
+            is_known(third)
         nobody_noticed(load.seen, what)
 
 
@@ -89,17 +87,10 @@ def test_clients_find_replicas_that_replace_those_they_know(
                 old, present[at] = present[at], start()
                 names.addresses = [service.host for service in present]
                 old.stop()
-                found = f"all clients call the one at {present[at].host}"
-                eventually(lambda: is_known(present[at]), found, end - time.monotonic())
+                is_known(present[at], within=end - time.monotonic())
         nobody_noticed(load.seen, what)
 
 
 def callers(names: Names, replica: Service) -> list[OpenCaller]:
     target = names.target(replica.port)
     return [functools.partial(kind, target) for kind in KINDS]
-
-
-def is_known(replica: Service) -> bool:
-    """Whether clients of every kind have called it."""
-    log = replica.log()
-    return all(f'user_agent="{kind.kind}"' in log for kind in KINDS)

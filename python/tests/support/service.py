@@ -81,6 +81,7 @@ class Service:
         self.log_path = folder / f"mintage-{host}-{self.port}.log"
         config = folder / f"mintage-{host}-{self.port}.toml"
         config.write_text(configuration(self.address, keyring, issuer_url, **settings))
+        self._log_begins = self.log_path.stat().st_size if self.log_path.exists() else 0
         with self.log_path.open("a") as output:
             self.process = subprocess.Popen(
                 [binary(), "serve", "--config", str(config)],
@@ -95,7 +96,10 @@ class Service:
             raise
 
     def log(self) -> str:
-        return self.log_path.read_text()
+        """What this process has said, not the one that was here before."""
+        with self.log_path.open() as log:
+            log.seek(self._log_begins)
+            return log.read()
 
     def answered(self, rpc: str) -> int:
         """How many calls of this method it has answered, as its audit trail has it."""
