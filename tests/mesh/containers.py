@@ -14,6 +14,7 @@ import contextlib
 import http.server
 import os
 import random
+import socket
 import ssl
 import subprocess
 import threading
@@ -43,10 +44,12 @@ def docker(*arguments: str | Path) -> str:
     return done.stdout.strip()
 
 
-def engine_runs() -> bool:
-    """Whether there is a Docker engine whose networks this machine is on."""
-    with contextlib.suppress(OSError, AssertionError):
-        return docker("info", "--format", "{{.OSType}} {{.Driver}}").startswith("linux ")
+def engine_is_here() -> bool:
+    """Whether a Docker engine runs, and on this machine: one elsewhere has its networks there."""
+    gateway = "{{range .IPAM.Config}}{{.Gateway}}{{end}}"
+    with contextlib.suppress(OSError, AssertionError), socket.socket() as probe:
+        probe.bind((docker("network", "inspect", "bridge", "--format", gateway), 0))
+        return True
     return False
 
 
@@ -153,7 +156,7 @@ def running(folder: Path, keyring: Keyring, redis_program: str) -> Iterator[Cont
     """Images, networks, containers; all of it is gone at the end."""
     sweep()
     with contextlib.ExitStack() as stack:
-        # Half of it is for a debugger.
+        # More than half of it is for a debugger.
         program = folder / "mintage"
         subprocess.run(["strip", "-o", program, binary()], check=True)
         image = _image(stack, "image", str(program))
@@ -185,6 +188,10 @@ def sweep() -> None:
             id_, process = line.split()
             if not Path("/proc", process).exists():
                 docker(kind, *remove, id_)
+    for tag in docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").splitlines():
+        image, _, process = tag.rpartition(":")
+        if image.startswith(LABEL) and not Path("/proc", process).exists():
+            docker("image", "rm", tag)
 
 
 def _image(stack: contextlib.ExitStack, script: str, program: str) -> str:

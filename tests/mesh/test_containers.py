@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from callers import OpenCaller, Raw, Tasks, Threads
-from containers import REDIS, REPLICAS, Containers, engine_runs, running
+from containers import REDIS, REPLICAS, Containers, engine_is_here, running
 from load import Load
 from proxy import Envoy
 from seen import nobody_was_misled
@@ -20,8 +20,8 @@ FROM_ALL = "Redis cut off from all"
 
 @pytest.fixture
 def containers(tmp_path: Path, keyring: Keyring, redis_program: str) -> Iterator[Containers]:
-    if not engine_runs():
-        pytest.skip("NOT TESTED in containers: no Docker engine answers `docker info`")
+    if not engine_is_here():
+        pytest.skip("NOT TESTED in containers: no Docker engine on this machine answers")
     folder = tmp_path / "mintage"
     folder.mkdir()
     with running(folder, keyring, redis_program) as containers:
