@@ -21,21 +21,11 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from ._model import (
-    ActiveState,
-    ClaimPolicy,
-    ClaimRule,
-    GitHub,
-    GitLab,
-    Google,
-    Project,
-    ProviderIdentity,
-    Publisher,
-)
+from ._identities import CLAIMS, PROVIDERS, identity, text
+from ._model import GitHub, GitLab, Project, ProviderIdentity, Publisher
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -44,12 +34,6 @@ else:
 
 __all__ = ["Publishers", "PublishersError"]
 
-_PROVIDERS: Mapping[str, type[GitHub] | type[GitLab] | type[Google] | type[ActiveState]] = {
-    "github": GitHub,
-    "gitlab": GitLab,
-    "google": Google,
-    "activestate": ActiveState,
-}
 _KEYS = {"id", "projects", "index", "issuer"}
 _ID = re.compile(r"[ -~]{1,128}")
 _NAME = re.compile(r"[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9]")
@@ -117,7 +101,7 @@ def _read(document: Mapping[str, Any]) -> dict[str, list[Publisher]]:
     for place, table in enumerate(tables, start=1):
         try:
             publisher = _publisher(table)
-            index = _text(table, "index", default="").strip("/")
+            index = text(table, "index", default="").strip("/")
         except (TypeError, ValueError) as error:
             raise PublishersError(f"publisher {place}: {error}") from error
         if publisher.id in ids:
@@ -131,47 +115,21 @@ def _publisher(table: Any) -> Publisher:
     if not isinstance(table, dict):
         raise ValueError("is no table")
     providers = sorted(set(table) - _KEYS)
-    if len(providers) != 1 or providers[0] not in {*_PROVIDERS, "claims"}:
-        known = ", ".join([*_PROVIDERS, "claims"])
+    if len(providers) != 1 or providers[0] not in {*PROVIDERS, CLAIMS}:
+        known = ", ".join([*PROVIDERS, CLAIMS])
         raise ValueError(f"names one provider ({known}), not {', '.join(providers) or 'none'}")
     names = table.get("projects")
     if not isinstance(names, list) or not names:
         raise ValueError("`projects` is a list of at least one name")
-    identifier = _text(table, "id")
+    identifier = text(table, "id")
     if _ID.fullmatch(identifier) is None:
         raise ValueError("`id` is 1 to 128 printable ASCII characters")
     return Publisher(
         id=identifier,
-        issuer=_text(table, "issuer"),
-        identity=_identity(providers[0], table[providers[0]]),
+        issuer=text(table, "issuer"),
+        identity=identity(providers[0], table[providers[0]]),
         projects=tuple(_project(name) for name in names),
     )
-
-
-def _identity(provider: str, value: Any) -> ProviderIdentity:
-    if provider == "claims":
-        if not isinstance(value, list) or not value:
-            raise ValueError("`claims` is a list of at least one rule")
-        return ClaimPolicy(tuple(ClaimRule(**_texts(rule)) for rule in value))
-    kind = _PROVIDERS[provider]
-    said = _texts(value)
-    unknown = set(said) - {field.name for field in fields(kind)}
-    if unknown:
-        raise ValueError(f"`{provider}` has no key {', '.join(sorted(unknown))}")
-    return kind(**said)
-
-
-def _texts(value: Any) -> dict[str, str]:
-    if not isinstance(value, dict):
-        raise ValueError("what follows the provider's name is a table")
-    return {key: _text(value, key) for key in value}
-
-
-def _text(table: Mapping[str, Any], key: str, default: str | None = None) -> str:
-    value = table.get(key, default)
-    if not isinstance(value, str) or (default is None and not value):
-        raise ValueError(f"`{key}` is a text that isn't empty")
-    return value
 
 
 def _project(name: Any) -> Project:
