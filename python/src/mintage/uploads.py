@@ -1,23 +1,26 @@
-"""Uploads by token to an index server that has no such thing: is this form's file allowed?
+"""Uploads by token: is this form's file allowed, and whose token is it?
 
 Small indexes store what a form names, and serve a file under whatever project its *name* looks
 like. So before a token may open the door, name, version and file name must say the same, once
 each: otherwise a token for one project uploads a file that another project's users install.
 
 `read` reads a form that the server has already parsed; it isn't a parser of its own, because two
-parsers that disagree are a hole. `admit` asks Mintage. Both raise `NotAdmitted` with the response
-to send. The integrations with pypiserver and devpi-server are made of these two.
+parsers that disagree are a hole. `bearer` asks Mintage whose token may do what its bearer wants
+to do, `async_bearer` the same in an event loop; `admit` is for a server whose publishers stand
+in a file. All raise `NotAdmitted` with the response to send. The example index and the
+integrations with pypiserver and devpi-server are made of these.
 
 Needs the package `packaging`, which such servers bring (`pip install mintage[server]`).
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import BinaryIO
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from packaging.utils import (
     InvalidSdistFilename,
@@ -31,17 +34,36 @@ from packaging.version import InvalidVersion, Version
 from . import pep807
 from ._client import Client
 from ._errors import Error, Reason
-from ._model import Access, Denial, Project, Requester, Verification
+from ._model import Access, Denial, Project, Requester, Subject, Verification
 from .pep807._payload import address
-from .pep807._problems import as_sentence, problem
+from .pep807._problems import as_sentence, internal, problem
 from .publishers import Publishers
 
-__all__ = ["NotAdmitted", "Upload", "admit", "mistaken", "read", "requester"]
+if TYPE_CHECKING:
+    from . import aio
+
+__all__ = [
+    "Maintains",
+    "NotAdmitted",
+    "Upload",
+    "admit",
+    "async_bearer",
+    "bearer",
+    "credentials",
+    "hold_length",
+    "mistaken",
+    "read",
+    "read_mixed",
+    "requester",
+]
 
 _CHUNK = 1 << 20
 _FILENAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,255}")
 _ONCE = (":action", "name", "version")
 _MAX_USER_AGENT = 512
+
+Maintains = Callable[[str, Project], bool]
+"""Whether the user with this id maintains the project."""
 
 
 class NotAdmitted(Exception):
@@ -57,13 +79,42 @@ class Upload:
     """One wheel or source distribution that is to be stored.
 
     `project` is normalized (PEP 503), `version` too (PEP 440); `sha256` is that of the file's
-    bytes, whatever digest the form claims.
+    bytes, whatever digest the form claims. `content` is the very file that was looked at, and
+    stands at its beginning.
     """
 
     project: str
     version: str
     filename: str
     sha256: bytes
+    content: BinaryIO = field(repr=False, compare=False)
+
+    def access(self, project: Project, publisher_ids: Iterable[str]) -> Access:
+        """What its bearer wants to do, for `bearer`. `project` is the index's own, of this name;
+        the publishers are those that are registered to it at this moment."""
+        return Access(project, tuple(publisher_ids), self.version, self.filename, self.sha256)
+
+
+def credentials(authorization: str | None) -> str:
+    """The upload token in an `Authorization` header, unchecked. Raises NotAdmitted (401).
+
+    Before the form is read: whoever brings none needn't send a file.
+    """
+    token = pep807.upload_token(authorization)
+    if token is None:
+        raise NotAdmitted(pep807.refused())
+    return token
+
+
+def hold_length(content_length: str | None, most: int) -> None:
+    """Raises NotAdmitted for a request that is longer than `most` bytes (413), or doesn't say how
+    long it is (411). The server holds a request to the length that it says."""
+    if content_length is None or not re.fullmatch(r"[0-9]{1,19}", content_length):
+        sentence = "The upload has to say how long it is."
+        raise NotAdmitted(problem(411, "length-required", sentence))
+    if int(content_length) > most:
+        sentence = "The upload is larger than this index takes."
+        raise NotAdmitted(problem(413, "content-too-large", sentence))
 
 
 def read(fields: Iterable[tuple[str, str]], files: Iterable[tuple[str, str, BinaryIO]]) -> Upload:
@@ -77,7 +128,7 @@ def read(fields: Iterable[tuple[str, str]], files: Iterable[tuple[str, str, Bina
     if said[":action"] != "file_upload":
         raise mistaken("an upload token is good for uploading files and nothing else")
     parts = list(files)
-    if [field for field, _, _ in parts] != ["content"]:
+    if [name for name, _, _ in parts] != ["content"]:
         raise mistaken("an upload brings exactly one file, as `content`")
     _, filename, content = parts[0]
     project, version = _released(filename)
@@ -85,7 +136,21 @@ def read(fields: Iterable[tuple[str, str]], files: Iterable[tuple[str, str, Bina
         raise mistaken("the file's name is that of another project than the form's")
     if _version(said["version"]) != version:
         raise mistaken("the file's name is that of another version than the form's")
-    return Upload(project, str(version), filename, _sha256(content))
+    return Upload(project, str(version), filename, _sha256(content), content)
+
+
+def read_mixed(items: Iterable[tuple[str, Any]]) -> Upload:
+    """As `read`, for a form whose fields and files come mixed: Starlette's `form.multi_items()`
+    and WebOb's `POST.items()`. What isn't text is a file, and has `filename` and `file`."""
+    items = list(items)
+    return read(
+        [(name, value) for name, value in items if isinstance(value, str)],
+        [
+            (name, value.filename or "", value.file)
+            for name, value in items
+            if not isinstance(value, str)
+        ],
+    )
 
 
 def admit(
@@ -103,27 +168,70 @@ def admit(
     publisher isn't good here though Mintage may hold both for one.
     """
     registered = publishers.of_project(upload.project)
-    access = Access(
-        project=Project(id=upload.project, name=upload.project),
-        publisher_ids=registered,
-        version=upload.version,
-        filename=upload.filename,
-        sha256=upload.sha256,
-    )
+    access = upload.access(Project(id=upload.project, name=upload.project), registered)
+    subject = bearer(client, token, access, requester=requester, index=index)
+    if subject.publisher_id is None or subject.publisher_id not in registered:
+        message = "the upload token is not that of a publisher of this project"
+        raise NotAdmitted(_denied(Reason.CAVEAT_PUBLISHER, message))
+    return subject.publisher_id
+
+
+def bearer(
+    client: Client,
+    token: str,
+    access: Access,
+    *,
+    maintains: Maintains | None = None,
+    requester: Requester = Requester(),
+    index: str = "",
+) -> Subject:
+    """Whose token it is, if that lets its bearer do this. Raises NotAdmitted.
+
+    A publisher's token is held by Mintage against `access.publisher_ids`. Which user maintains the
+    project only the index knows: `maintains` is asked for a user's token, after Mintage has
+    allowed it. Without it no user's token is good. An empty `index` is the client's own.
+    """
     try:
-        answer = client.verify(token, access, requester=requester, index=index)
+        answer = client.verify(token, access, requester=requester, index=index or None)
     except Error as error:
         raise NotAdmitted(pep807.refused(error)) from error
-    if not answer:
+    return _subject(answer, access, maintains)
+
+
+async def async_bearer(
+    client: aio.Client,
+    token: str,
+    access: Access,
+    *,
+    maintains: Maintains | None = None,
+    requester: Requester = Requester(),
+    index: str = "",
+) -> Subject:
+    """As `bearer`, for an event loop; `maintains` runs in a thread and may wait."""
+    try:
+        answer = await client.verify(token, access, requester=requester, index=index or None)
+    except Error as error:
+        raise NotAdmitted(pep807.refused(error)) from error
+    return await asyncio.to_thread(_subject, answer, access, maintains)
+
+
+def _subject(answer: Verification, access: Access, maintains: Maintains | None) -> Subject:
+    if not answer.allowed:
         raise NotAdmitted(pep807.refused(answer))
     subject = answer.token.subject if answer.token else None
-    publisher_id = subject.publisher_id if subject else None
-    if publisher_id is None or publisher_id not in registered:
-        # A user's token, say, that somebody else minted on the same index of Mintage's.
-        message = "the upload token is not that of a publisher of this project"
-        denial = Denial(Reason.CAVEAT_PUBLISHER, message)
-        raise NotAdmitted(pep807.refused(Verification(allowed=False, denials=(denial,))))
-    return publisher_id
+    if subject is None:
+        raise NotAdmitted(internal("the service allowed an access and didn't say whose token"))
+    if subject.user_id is not None:
+        project = access.project
+        if maintains is None or project is None or not maintains(subject.user_id, project):
+            message = "the token's user does not maintain this project"
+            raise NotAdmitted(_denied(Reason.CAVEAT_USER, message))
+    return subject
+
+
+def _denied(reason: Reason, message: str) -> pep807.Response:
+    denials = (Denial(reason, message),)
+    return pep807.refused(Verification(allowed=False, denials=denials))
 
 
 def requester(remote_address: str | None, user_agent: str | None) -> Requester:
@@ -134,16 +242,16 @@ def requester(remote_address: str | None, user_agent: str | None) -> Requester:
 
 def _once(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
     said: dict[str, str] = {}
-    for field, value in fields:
-        if field not in _ONCE:
+    for name, value in fields:
+        if name not in _ONCE:
             continue
-        if field in said or not isinstance(value, str):
+        if name in said or not isinstance(value, str):
             # Servers differ in which one they take.
-            raise mistaken(f"the form has the field {field!r} more than once")
-        said[field] = value
-    for field in _ONCE:
-        if field not in said:
-            raise mistaken(f"the form lacks the field {field!r}")
+            raise mistaken(f"the form has the field {name!r} more than once")
+        said[name] = value
+    for name in _ONCE:
+        if name not in said:
+            raise mistaken(f"the form lacks the field {name!r}")
     return said
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, BinaryIO
+from typing import Any
 
 from pyramid.authentication import extract_http_basic_credentials
 from pyramid.response import Response
@@ -82,7 +82,7 @@ class Gate:
             publisher_id = uploads.admit(
                 self._client,
                 publishers,
-                uploads.read(_fields(request), _files(request)),
+                uploads.read_mixed(request.POST.items()),
                 credentials.password,
                 requester=uploads.requester(self._address(request), request.user_agent),
                 index=self._index,
@@ -142,15 +142,6 @@ def _upload_index(request: Any) -> str:
     if request.method != "POST" or found is None:
         return ""
     return f"{found[1]}/{found[2]}"
-
-
-def _fields(request: Any) -> list[tuple[str, str]]:
-    return [(field, value) for field, value in request.POST.items() if isinstance(value, str)]
-
-
-def _files(request: Any) -> list[tuple[str, str, BinaryIO]]:
-    parts = [(field, part) for field, part in request.POST.items() if not isinstance(part, str)]
-    return [(field, part.filename, part.file) for field, part in parts]
 
 
 def _body(request: Any) -> bytes:
