@@ -17,22 +17,23 @@ def negotiate(accept: str | None) -> str | None:
     """The media type to answer with; None where the client takes no JSON (406)."""
     if accept is None or not accept.strip():
         return PYTP
-    weights = _weights(accept)
-    pytp, plain = _weight(weights, PYTP), _weight(weights, JSON)
+    weights = weights_in(accept)
+    pytp, plain = weight_of(weights, PYTP), weight_of(weights, JSON)
     if pytp == plain == 0:
         return None
     return PYTP if pytp >= plain else JSON
 
 
-def _weight(weights: dict[str, float], media_type: str) -> float:
+def weight_of(weights: dict[str, float], media_type: str) -> float:
     """That of the most specific range which covers the type."""
-    for media_range in (media_type, "application/*", "*/*"):
+    for media_range in (media_type, f"{media_type.partition('/')[0]}/*", "*/*"):
         if media_range in weights:
             return weights[media_range]
     return 0.0
 
 
-def _weights(accept: str) -> dict[str, float]:
+def weights_in(accept: str) -> dict[str, float]:
+    """The media ranges of an `Accept` header, in lower case, and their weights."""
     weights: dict[str, float] = {}
     for element in accept.split(",")[:_MAX_RANGES]:
         media_range, *parameters = (part.strip().lower() for part in element.split(";"))
