@@ -3,7 +3,7 @@
 `Endpoints` turns a `Request` into a `Response`: discovery, audience, mint-token and burn-token,
 for any number of indexes on one host. `mintage.wsgi` and `mintage.asgi` mount it; a framework
 can as well call it from its own views. `upload_token` and `refused` serve the upload endpoint,
-which stays the index's own.
+which stays the index's own; `problem` is for refusals of its own in the same form.
 
 Nothing here decides who may publish: that is the service's answer to Mint. No address is taken
 from an `X-Forwarded-*` header unless you say so, and no URL but those handed out by discovery is
@@ -16,17 +16,30 @@ which has also the members that today's uploading tools read: `message`, and `er
 
 from ._credentials import upload_token
 from ._endpoints import AsyncEndpoints, Endpoints
-from ._problems import refused
-from ._values import AsyncFindPublishers, FindPublishers, Index, Request, Response
+from ._problems import problem, refused
+from ._values import (
+    AsyncFindPublishers,
+    CreatePending,
+    FindPublishers,
+    Index,
+    PendingPublisher,
+    ReportMismatch,
+    Request,
+    Response,
+)
 
 __all__ = [
     "AsyncEndpoints",
     "AsyncFindPublishers",
+    "CreatePending",
     "Endpoints",
     "FindPublishers",
     "Index",
+    "PendingPublisher",
+    "ReportMismatch",
     "Request",
     "Response",
+    "problem",
     "refused",
     "upload_token",
 ]

@@ -9,8 +9,8 @@ from datetime import timedelta
 from itertools import islice
 from typing import Any, Protocol
 
-from .._model import Minted, Publisher, Requester, Revoked
-from ._plan import MAX_CANDIDATES, Find, Plan, Progress, Step
+from .._model import Minted, Publisher, Requester, Revoked, Verification
+from ._plan import MAX_CANDIDATES, Find, Plan, Progress, Step, Tell
 from ._values import Index, Request, Response
 
 
@@ -28,6 +28,15 @@ class Minting(Protocol):
         requester: Requester = ...,
         index: str | None = ...,
     ) -> Minted: ...
+
+    def verify_identity(
+        self,
+        id_token: str,
+        candidates: Iterable[Publisher] = ...,
+        *,
+        requester: Requester = ...,
+        index: str | None = ...,
+    ) -> Verification: ...
 
     def revoke(
         self, token: str, *, cause: str = ..., requester: Requester = ..., index: str | None = ...
@@ -48,6 +57,15 @@ class AsyncMinting(Protocol):
         requester: Requester = ...,
         index: str | None = ...,
     ) -> Minted: ...
+
+    async def verify_identity(
+        self,
+        id_token: str,
+        candidates: Iterable[Publisher] = ...,
+        *,
+        requester: Requester = ...,
+        index: str | None = ...,
+    ) -> Verification: ...
 
     async def revoke(
         self, token: str, *, cause: str = ..., requester: Requester = ..., index: str | None = ...
@@ -95,6 +113,8 @@ class Endpoints:
     def _do(self, step: Step) -> object:
         if isinstance(step, Find):
             return _few(step.index.find_publishers(step.unverified_claims))
+        if isinstance(step, Tell):
+            return step.function(step.argument)
         return step.on(self._client)
 
 
@@ -132,6 +152,8 @@ class AsyncEndpoints:
     async def _do(self, step: Step) -> object:
         if isinstance(step, Find):
             return await _found(step)
+        if isinstance(step, Tell):
+            return await asyncio.to_thread(step.function, step.argument)
         return await step.on(self._client)
 
 

@@ -15,14 +15,14 @@ from functools import partial
 from typing import Any
 
 from .._errors import Error, Reason
-from .._model import Minted, Publisher, Requester
+from .._model import Minted, Publisher, Requester, Verification
 from . import _payload
 from ._discovery import PATH as DISCOVERY_PATH
 from ._discovery import Discovery
 from ._negotiation import negotiate
 from ._problems import ANSWERS, DEFECT, answer, failed, internal, of_error, problem
 from ._unregistered import nobody_registered, shown
-from ._values import MAX_BODY, Index, Request, Response
+from ._values import MAX_BODY, Index, PendingPublisher, Request, Response
 
 _logger = logging.getLogger("mintage.pep807")
 
@@ -86,7 +86,31 @@ class Burn:
         )
 
 
-Step = Find | Mint | Burn
+@dataclass(frozen=True)
+class Identify:
+    """Ask the service whose ID token it is, which redeems nothing; the answer is a
+    `Verification`. `on`: as for Mint."""
+
+    index: str
+    id_token: str = field(repr=False)
+    candidates: tuple[Publisher, ...]
+    requester: Requester
+
+    def on(self, client: Any) -> Any:
+        return client.verify_identity(
+            self.id_token, self.candidates, requester=self.requester, index=self.index or None
+        )
+
+
+@dataclass(frozen=True)
+class Tell:
+    """Call a function of the index, which may wait for a database; the answer is its own."""
+
+    function: Callable[[Any], Any]
+    argument: Any
+
+
+Step = Find | Mint | Burn | Identify | Tell
 Steps = Generator[Step, Any, Response]
 Handler = Callable[[Request, str], Response | Steps]
 Route = tuple[tuple[str, ...], Handler]
@@ -182,7 +206,9 @@ def _mint(index: Index, request: Request, media_type: str) -> Steps:
     if isinstance(candidates, Response):
         return candidates
     requester = _payload.requester(request)
+    asking = Identify(index.name, payload.id_token, candidates, requester)
     try:
+        candidates = yield from _with_created(index, asking)
         minted: Minted = yield Mint(
             index=index.name,
             id_token=payload.id_token,
@@ -193,6 +219,8 @@ def _mint(index: Index, request: Request, media_type: str) -> Steps:
             requester=requester,
         )
     except Error as error:
+        if error.reason is Reason.PUBLISHER_NOT_FOUND:
+            yield from _reported(index, asking)
         return _not_minted(error, candidates, claims)
     except Exception as error:
         return failed("mint-token", error)
@@ -213,6 +241,33 @@ def _candidates(
     if len(candidates) > MAX_CANDIDATES:
         return internal("find_publishers returned more than %d publishers", MAX_CANDIDATES)
     return candidates
+
+
+def _with_created(
+    index: Index, asking: Identify
+) -> Generator[Step, Any, tuple[Publisher, ...]]:
+    """The candidates, once the projects are there that the job's publisher waited for."""
+    pending = {one.id: one for one in asking.candidates if isinstance(one, PendingPublisher)}
+    if not pending or index.create_pending is None:
+        return asking.candidates
+    who: Verification = yield asking
+    if not who.allowed or who.publisher_id not in pending:
+        return asking.candidates
+    created: Publisher = yield Tell(index.create_pending, pending[who.publisher_id])
+    return tuple(created if one.id == created.id else one for one in asking.candidates)
+
+
+def _reported(index: Index, asking: Identify) -> Generator[Step, Any, None]:
+    """Mismatches come only with an ID token that is good as such, so nobody makes them up."""
+    if index.report_mismatch is None or not asking.candidates:
+        return
+    try:
+        who: Verification = yield asking
+        for denial in who.denials:
+            if denial.mismatch is not None:
+                yield Tell(index.report_mismatch, denial.mismatch)
+    except Exception as error:
+        failed("report_mismatch", error)
 
 
 def _minted(minted: Minted, media_type: str) -> Response:

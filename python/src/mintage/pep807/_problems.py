@@ -16,7 +16,7 @@ from typing import Any
 
 from .._errors import Error, Reason
 from .._model import Verification
-from ._values import TITLES, Response
+from ._values import Response, title
 
 _logger = logging.getLogger("mintage.pep807")
 
@@ -138,12 +138,15 @@ def problem(
     errors: Sequence[tuple[str, str]] = (),
     headers: tuple[tuple[str, str], ...] = (),
 ) -> Response:
-    """A refusal with one sentence; `errors` are its parts, code and sentence, where it has many."""
+    """A refusal with one sentence; `errors` are its parts, code and sentence, where it has many.
+
+    `code` is a word for programs. What was sent must not come back in it: tools print it.
+    """
     parts = errors or [(code, sentence)]
     body = {
         "detail": sentence,
         "status": status,
-        "title": TITLES[status],
+        "title": title(status),
         "type": "about:blank",
         "message": sentence,
         "errors": [{"code": code, "description": text} for code, text in parts],

@@ -6,9 +6,10 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Any
 
-from .._model import MULTI_USE, Publisher
+from .._model import MULTI_USE, Mismatch, Publisher
 
 MAX_BODY = 64 * 1024
 """Bytes of a request's body: an ID token of 16 KiB with room for JSON around it."""
@@ -21,6 +22,22 @@ FindPublishers = Callable[[Mapping[str, Any]], Iterable[Publisher]]
 
 AsyncFindPublishers = Callable[[Mapping[str, Any]], Awaitable[Iterable[Publisher]]]
 """The same as a coroutine function, for `AsyncEndpoints` only."""
+
+
+
+@dataclass(frozen=True)
+class PendingPublisher(Publisher):
+    """A publisher that waits to create projects: what `find_publishers` gives in its place.
+
+    `projects` are those that it has already, if any.
+    """
+
+
+CreatePending = Callable[[PendingPublisher], Publisher]
+"""Creates the projects that a publisher waits for; the publisher as it is then."""
+
+ReportMismatch = Callable[[Mismatch], None]
+"""Keeps, for whoever registered a publisher, in what a job differs from it."""
 
 _PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~-]+)+")
 _UPLOAD_PATH = re.compile(r"(?:/[!-~]*)?")
@@ -45,6 +62,12 @@ class Index:
     asks for none. The endpoints lie below `prefix`; today's clients know no other than `/_/oidc`.
     Indexes on one host need different prefixes and upload paths. `lifetime` of the tokens is 15
     minutes to 6 hours; None: what the service has configured.
+
+    `create_pending` is called where Mintage has verified that the job is a `PendingPublisher`
+    among the candidates, just before the Mint: its projects come into being for it and for
+    nobody else. Called again for the same publisher it must change nothing. `report_mismatch` is
+    called for each candidate that a job with a good ID token turned out not to be; what it
+    raises is logged, and changes no answer. In an event loop both run in threads.
     """
 
     upload_path: str
@@ -55,6 +78,8 @@ class Index:
     default_features: tuple[str, ...] = (MULTI_USE,)
     prefix: str = "/_/oidc"
     lifetime: timedelta | None = None
+    create_pending: CreatePending | None = None
+    report_mismatch: ReportMismatch | None = None
 
     def __post_init__(self) -> None:
         if not _UPLOAD_PATH.fullmatch(self.upload_path) or set(self.upload_path) & set("?#"):
@@ -105,7 +130,7 @@ class Response:
     @property
     def status_line(self) -> str:
         """Status code and reason, such as `403 The token expired at …`; printable ASCII."""
-        words = self.sentence or TITLES[self.status]
+        words = self.sentence or title(self.status)
         safe = "".join(c if " " <= c <= "~" else "?" for c in words)
         if len(safe) > MAX_PHRASE:
             safe = safe[: MAX_PHRASE - 3] + "..."
@@ -129,3 +154,8 @@ TITLES = {
     503: "Service Unavailable",
 }
 """Every status that these endpoints answer with, as RFC 9110 names it."""
+
+
+def title(status: int) -> str:
+    """A status by its name; an index's own refusals have others than the endpoints."""
+    return TITLES.get(status) or HTTPStatus(status).phrase
