@@ -10,19 +10,72 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
+from ._errors import Error
+from ._model import Requester
 from .pep807 import AsyncEndpoints, Index, Request, Response
 from .pep807._endpoints import AsyncMinting
+from .pep807._payload import requester as requester_of
 from .pep807._peer import peer
-from .pep807._problems import failed, nothing_here
+from .pep807._problems import DEFECT, failed, nothing_here, problem, refused
 from .pep807._values import MAX_BODY
 
-__all__ = ["ASGIApplication", "Application", "Message", "Receive", "Scope", "Send"]
+__all__ = [
+    "REASON",
+    "ASGIApplication",
+    "Application",
+    "Message",
+    "Receive",
+    "Scope",
+    "Send",
+    "headers",
+    "refusal",
+    "requester",
+]
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGIApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+REASON = "X-Reason"
+"""The header that brings `mintage.uvicorn.Protocol` what to write into the status line."""
+
+
+def headers(response: Response) -> dict[str, str]:
+    """A response's headers, for a response of your framework's.
+
+    A refusal's sentence is among them as `REASON`: twine shows the status line and not the body,
+    and ASGI has no place for it.
+    """
+    reason = response.status_line.partition(" ")[2]
+    return dict(response.headers) | ({REASON: reason} if response.sentence else {})
+
+
+def refusal(error: Exception) -> Response:
+    """The answer to what an application's own code raises, for its framework's error handlers.
+
+    `mintage.uploads.NotAdmitted` brings its answer along, a `mintage.Error` has one, and an HTTP
+    error of the framework is known by its `status_code` and `detail`, as Starlette's. Anything
+    else is a defect: 500, and the framework logs it. Servers hang up after that, so it says so.
+    """
+    answer = getattr(error, "response", None)
+    if isinstance(answer, Response):
+        return answer
+    if isinstance(error, Error):
+        return refused(error)
+    status, detail = getattr(error, "status_code", None), getattr(error, "detail", None)
+    if isinstance(status, int) and isinstance(detail, str):
+        own_headers = tuple((getattr(error, "headers", None) or {}).items())
+        return problem(status, "refused", detail, headers=own_headers)
+    return problem(500, "internal", DEFECT, headers=(("Connection", "close"),))
+
+
+def requester(scope: Scope) -> Requester:
+    """Who asks, for `Client.verify` and `mintage.uploads`: the address as `Application` by default
+    finds it, and the user agent, within the service's bounds."""
+    client_ip = _remote_address(scope)
+    return requester_of(Request("", "", headers=_headers(scope), client_ip=client_ip))
 
 
 class Application:

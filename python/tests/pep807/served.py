@@ -80,6 +80,7 @@ def uvicorn_host(address: str, all_indexes: Iterable[Index], **options: Any) -> 
     app = options.pop("app", None)
     root_path = options.pop("root_path", "")
     proxy_headers = options.pop("proxy_headers", False)
+    server_options: dict[str, Any] = options.pop("server", {})
     started: list[uvicorn.Server] = []
 
     async def serve() -> None:
@@ -91,6 +92,7 @@ def uvicorn_host(address: str, all_indexes: Iterable[Index], **options: Any) -> 
                 log_level="error",
                 root_path=root_path,
                 proxy_headers=proxy_headers,
+                **server_options,
             )
             started.append(uvicorn.Server(config))
             await started[0].serve()
