@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import json
 import re
@@ -20,14 +21,15 @@ from pathlib import Path
 
 import pytest
 
+from example_index import KEPT_REPORTS
 from example_index.__main__ import parser
-from example_index.database import KEPT_REPORTS
 from kit.index import ExampleIndex
-from kit.mintage import AUDIENCE, Mintage
+from kit.mintage import AUDIENCE
 from kit.places import INTEGRATIONS
 from kit.samples import sdist, sha256, wheel
 from kit.scene import ALICE, Scene
 from mintage import SINGLE_USE, Actions, Client, GitHub
+from mintage.pep807 import PendingPublisher
 
 MALLORY = "mallory"
 JSON = ("Accept", "application/vnd.pypi.simple.v1+json")
@@ -107,7 +109,7 @@ def alice(mintage_client: Client) -> str:
 def test_a_file_of_a_user_is_served_as_it_came(
     plain_index: ExampleIndex, alice: str, tmp_path: Path
 ) -> None:
-    plain_index.database.create_project("Plain.File", ALICE)
+    plain_index.create_project("Plain.File", ALICE)
     path = wheel(tmp_path, "plain-file")
     extra = {"sha256_digest": sha256(path)}
     assert upload(plain_index, alice, path, "plain_FILE", extra=extra).status == 200
@@ -119,7 +121,7 @@ def test_a_file_of_a_user_is_served_as_it_came(
 def test_the_simple_index_is_html_and_json(
     plain_index: ExampleIndex, alice: str, tmp_path: Path
 ) -> None:
-    plain_index.database.create_project("Simple_Listing", ALICE)
+    plain_index.create_project("Simple_Listing", ALICE)
     path = wheel(tmp_path, "simple-listing")
     assert upload(plain_index, alice, path, "simple-listing").status == 200
     url = f"{plain_index.simple_url}simple-listing/"
@@ -140,7 +142,7 @@ def test_the_simple_index_is_html_and_json(
 
 
 def test_a_file_never_changes(plain_index: ExampleIndex, alice: str, tmp_path: Path) -> None:
-    plain_index.database.create_project("constant", ALICE)
+    plain_index.create_project("constant", ALICE)
     path = wheel(tmp_path, "constant")
     assert upload(plain_index, alice, path, "constant").status == 200
     genuine = path.read_bytes()
@@ -155,7 +157,7 @@ def test_a_file_never_changes(plain_index: ExampleIndex, alice: str, tmp_path: P
 def test_a_file_that_exists_costs_a_single_use_token_nothing(
     plain_index: ExampleIndex, alice: str, mintage_client: Client, tmp_path: Path
 ) -> None:
-    plain_index.database.create_project("thrifty", ALICE)
+    plain_index.create_project("thrifty", ALICE)
     first, second = wheel(tmp_path, "thrifty"), sdist(tmp_path, "thrifty")
     assert upload(plain_index, alice, first, "thrifty").status == 200
     minted = mintage_client.mint_for_user(
@@ -181,7 +183,7 @@ def at_once(calls: Sequence[Callable[[], Answer]]) -> list[int]:
 def test_of_uploads_at_once_a_single_use_token_allows_one(
     plain_index: ExampleIndex, mintage_client: Client, tmp_path: Path
 ) -> None:
-    plain_index.database.create_project("raced", ALICE)
+    plain_index.create_project("raced", ALICE)
     token = mintage_client.mint_for_user(
         ALICE, features=(SINGLE_USE,), lifetime=timedelta(minutes=15)
     ).token
@@ -199,7 +201,7 @@ def test_of_uploads_at_once_a_single_use_token_allows_one(
 def test_of_uploads_at_once_one_gets_the_name(
     plain_index: ExampleIndex, alice: str, tmp_path: Path
 ) -> None:
-    project = plain_index.database.create_project("contended", ALICE)
+    project = plain_index.create_project("contended", ALICE)
     paths = []
     for number in range(8):
         folder = tmp_path / str(number)
@@ -207,8 +209,8 @@ def test_of_uploads_at_once_one_gets_the_name(
         paths.append(wheel(folder, "contended", text=str(number)))
     calls = [partial(upload, plain_index, alice, path, "contended") for path in paths]
     assert at_once(calls) == [200] + [400] * 7
-    [served] = plain_index.database.files(project)
-    assert served.sha256 in map(sha256, paths)
+    [served] = plain_index.digests(project)
+    assert served in map(sha256, paths)
 
 
 HOSTILE_NAMES = [
@@ -234,7 +236,7 @@ def test_a_file_name_that_is_none_is_refused(
     plain_index: ExampleIndex, alice: str, tmp_path: Path, filename: str
 ) -> None:
     if plain_index.database.project("hostile") is None:
-        plain_index.database.create_project("hostile", ALICE)
+        plain_index.create_project("hostile", ALICE)
     path = sdist(tmp_path, "hostile")
     before = plain_index.uploads()
     body, kind = form(
@@ -266,7 +268,7 @@ def test_a_form_that_contradicts_its_file_is_refused(
 ) -> None:
     for name in ("matching", "innocent"):
         if plain_index.database.project(name) is None:
-            plain_index.database.create_project(name, ALICE)
+            plain_index.create_project(name, ALICE)
     path = sdist(tmp_path, "matching")
     before = plain_index.uploads()
     answer = upload(plain_index, alice, path, "matching", filename=filename, extra=extra)
@@ -279,7 +281,7 @@ def test_a_field_that_comes_twice_is_refused(
     plain_index: ExampleIndex, alice: str, tmp_path: Path, twice: str
 ) -> None:
     if plain_index.database.project("doubled") is None:
-        plain_index.database.create_project("doubled", ALICE)
+        plain_index.create_project("doubled", ALICE)
     path = sdist(tmp_path, "doubled")
     fields = {":action": "file_upload", "name": "doubled", "version": "1.0"}
     body, kind = form(
@@ -292,7 +294,7 @@ def test_a_field_that_comes_twice_is_refused(
 def test_a_user_uploads_to_nobody_elses_project(
     plain_index: ExampleIndex, alice: str, tmp_path: Path
 ) -> None:
-    plain_index.database.create_project("mallorys", MALLORY)
+    plain_index.create_project("mallorys", MALLORY)
     path = wheel(tmp_path, "mallorys")
     answer = upload(plain_index, alice, path, "mallorys")
     assert (answer.status, answer.sentence) == (
@@ -305,7 +307,7 @@ def test_a_user_uploads_to_nobody_elses_project(
 def test_without_a_good_token_nothing_is_uploaded(
     plain_index: ExampleIndex, alice: str, tmp_path: Path
 ) -> None:
-    plain_index.database.create_project("guarded", ALICE)
+    plain_index.create_project("guarded", ALICE)
     path = wheel(tmp_path, "guarded")
     body, kind = form(
         [(":action", "file_upload"), ("name", "guarded"), ("version", "1.0")],
@@ -359,15 +361,16 @@ def test_a_pending_publisher_gets_no_project_that_somebody_else_created_meanwhil
 ) -> None:
     database = plain_index.database
     identity = GitHub("mallory", "9", "squat", "release.yml")
-    database.register_pending("Wanted", MALLORY, "https://issuer.example", identity)
-    project = database.create_project("wanted", ALICE)
-    [candidate] = database.find_publishers(
-        {"iss": "https://issuer.example", "repository": "mallory/squat"}
-    )
-    database.create_pending(candidate.id)
-    assert database.publisher_ids(project) == ()
+    database.register("Wanted", MALLORY, "https://issuer.example", identity)
+    claims = {"iss": "https://issuer.example", "repository": "mallory/squat"}
+    [candidate] = database.find_publishers(claims)
+    assert isinstance(candidate, PendingPublisher)
+    project = plain_index.create_project("wanted", ALICE)
+    assert database.create_pending(candidate).projects == ()
+    assert database.publisher_ids(project) == []
     assert not database.maintains(MALLORY, project)
-    assert not database.is_pending(candidate.id)
+    [candidate] = database.find_publishers(claims)
+    assert not isinstance(candidate, PendingPublisher)
 
 
 def exchange(index: ExampleIndex, id_token: str) -> Answer:
@@ -412,35 +415,36 @@ def test_a_forged_id_token_leaves_no_report(
     forged = job.id_token(AUDIENCE).rpartition(".")[0] + "." + "A" * 342
     assert exchange(plain_index, forged).status == 422
     assert exchange(plain_index, job.id_token("another-audience")).status == 422
-    assert plain_index.database.reports(project) == []
+    assert plain_index.reports(project) == 0
     for _ in range(KEPT_REPORTS + 2):
         assert exchange(plain_index, job.id_token(AUDIENCE)).status == 422
-    assert len(plain_index.database.reports(project)) == KEPT_REPORTS
+    assert plain_index.reports(project) == KEPT_REPORTS
 
 
 def test_the_commands_register_what_they_are_told(
-    make_scene: Callable[[ExampleIndex], Scene], plain_index: ExampleIndex, mintage: Mintage
+    make_scene: Callable[[ExampleIndex], Scene], plain_index: ExampleIndex
 ) -> None:
     scene = make_scene(plain_index)
 
     def command(*arguments: str | Path) -> str:
         made = subprocess.run(
-            [*plain_index.command, "--mintage", mintage.address, *arguments],
+            [*plain_index.command, *arguments],
             env=plain_index.environment, check=True, capture_output=True, text=True,
         )
         return made.stdout
 
-    command("project", "Commanded", "--user", ALICE)
+    plain_index.create_project("Commanded", ALICE)
     github = [
-        "--github", "commanded/commanded", "--owner-id", "1", "--workflow", "release.yml",
+        "github", "repository_owner=commanded", "repository_owner_id=1",
+        "repository_name=commanded", "workflow_filename=release.yml",
         "--issuer", scene.github.url,
     ]
     gitlab = [
-        "--gitlab", "group/sub/commanded", "--workflow", ".gitlab-ci.yml",
+        "gitlab", "namespace=group/sub", "project=commanded", "workflow_filepath=.gitlab-ci.yml",
         "--issuer", scene.gitlab.url,
     ]
-    assert command("publisher", "commanded", "--user", ALICE, *github) == ""
-    assert "Pending" in command("publisher", "Still-To-Be", "--user", ALICE, *gitlab)
+    assert command("publisher", "commanded", ALICE, *github) == ""
+    assert "Pending" in command("publisher", "Still-To-Be", ALICE, *gitlab)
     files = scene.dist("commanded", both=False)
     job = scene.github_job("commanded").id_token(AUDIENCE)
     token = json.loads(exchange(plain_index, job).body)["token"]
@@ -462,24 +466,23 @@ def test_the_commands_register_what_they_are_told(
 @pytest.mark.parametrize(
     "arguments, sentence",
     [
-        (("project", "Mistaken", "--user", MALLORY), "There is a project of this name already."),
-        (("project", "../mistaken", "--user", ALICE), "That is no name for a project."),
-        (("publisher", "-", "--user", ALICE, "--gitlab", "g/p", "--workflow", "ci.yml"),
-         "That is no name for a project."),
-        (("publisher", "m", "--user", ALICE, "--github", "o/r", "--workflow", "r.yml"),
-         "--owner-id is missing"),
+        (("publisher", "../m", ALICE, "gitlab", "namespace=g", "project=p",
+          "workflow_filepath=ci.yml"), "name is invalid: '../m'"),
+        (("publisher", "m", ALICE, "github", "repository_owner=o", "repository_name=r",
+          "workflow_filename=r.yml"), "`github` lacks repository_owner_id"),
+        (("publisher", "m", ALICE, "google", "email=m@example.org", "enviroment=release"),
+         "`google` has no key enviroment"),
     ],
 )
 def test_a_commands_mistake_is_told_in_a_sentence(
     plain_index: ExampleIndex, arguments: tuple[str, ...], sentence: str
 ) -> None:
-    if plain_index.database.project("mistaken") is None:
-        plain_index.database.create_project("mistaken", ALICE)
     made = subprocess.run(
         [*plain_index.command, *arguments],
         env=plain_index.environment, capture_output=True, text=True,
     )
     assert made.returncode == 1 and made.stderr.startswith(sentence)
+    assert plain_index.database.project("m") is None
 
 
 def test_the_readmes_commands_are_commands() -> None:
@@ -487,7 +490,34 @@ def test_the_readmes_commands_are_commands() -> None:
     blocks = re.findall(r"^```sh\n(.*?)^```", readme, re.DOTALL | re.MULTILINE)
     lines = "".join(blocks).replace("\\\n", " ").splitlines()
     commands = [line for line in lines if "-m example_index" in line]
-    assert len(commands) >= 4
+    assert len(commands) == 3
     for line in commands:
         words = shlex.split(line, comments=True)
         parser().parse_args(words[words.index("example_index") + 1 :])
+
+
+def lines(path: Path) -> tuple[int, int]:
+    """How many lines a module has: those of code, and all."""
+    text = path.read_text()
+    said: set[int] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            match node.body:
+                case [ast.Expr(ast.Constant(str())) as docstring, *_]:
+                    said.update(range(docstring.lineno, (docstring.end_lineno or 0) + 1))
+    code = [
+        line
+        for number, line in enumerate(text.splitlines(), start=1)
+        if number not in said and line.strip() and not line.strip().startswith("#")
+    ]
+    return len(code), len(text.splitlines())
+
+
+def test_the_readme_says_how_many_lines_there_are_and_they_are_few() -> None:
+    home = INTEGRATIONS / "example_index"
+    counts = [lines(path) for path in home.glob("*.py")]
+    code, everything = (sum(count) for count in zip(*counts, strict=True))
+    readme = (home / "README.md").read_text()
+    said = re.findall(r"^It has (\d+) lines .*; (\d+) with them", readme, re.MULTILINE)
+    assert said == [(str(code), str(everything))]
+    assert code <= 250

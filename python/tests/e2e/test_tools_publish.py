@@ -34,7 +34,7 @@ def test_uv_publishes_from_github_over_https_then_burns_its_token(
     job = scene.github_job("from-github").environment
     output = succeeded(Uv(scene.tools).publish(scene.index.upload_url, files, job))
     assert scene.has(files)
-    access = Access(project, scene.index.database.publisher_ids(project))
+    access = Access(project, tuple(scene.index.database.publisher_ids(project)))
     verification = mintage_client.verify(masked(output), access)
     assert [denial.reason for denial in verification.denials] == [Reason.TOKEN_REVOKED]
 
@@ -107,7 +107,7 @@ def test_pip_downloads_what_was_uploaded_byte_for_byte(
 
 def test_the_first_publishing_of_a_pending_publisher_creates_the_project(scene: Scene) -> None:
     database = scene.index.database
-    database.register_pending(
+    database.register(
         "To-Be", ALICE, scene.github.url, GitHub("to-be", "1", "to-be", "release.yml")
     )
     files = scene.dist("To-Be")

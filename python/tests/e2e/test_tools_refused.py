@@ -165,7 +165,7 @@ def test_a_token_for_one_file_uploads_no_other_bytes_of_that_name(
     genuine = scene.dist("exact", both=False)
     [path] = genuine.iterdir()
     made = subprocess.run(
-        [*scene.index.command, "--mintage", mintage.address, "token", ALICE, "--only", path],
+        [*scene.index.command, "token", ALICE, "--only", path],
         env=scene.index.environment, check=True, capture_output=True, text=True,
     )
     token = made.stdout.strip()

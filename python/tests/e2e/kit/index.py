@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import sqlite3
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from example_index.database import Database
+from example_index import Database
+
+from mintage import Project
+from packaging.utils import canonicalize_name
 
 from .certificates import Certificate
 from .places import INTEGRATIONS, PACKAGE
@@ -17,7 +22,7 @@ from .processes import PATIENCE, Server, free_port
 
 
 class ExampleIndex:
-    """`python -m example_index serve`, over HTTP or, with a certificate, HTTPS."""
+    """The example index as its README starts it, over HTTP or, with a certificate, HTTPS."""
 
     def __init__(
         self,
@@ -28,31 +33,40 @@ class ExampleIndex:
         host: str = "localhost",
         port: int = 0,
     ) -> None:
-        self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
+        self._file, self._mintage = folder / "index.sqlite", mintage
         self.port = port or free_port()
         scheme = "https" if certificate else "http"
         self.url = f"{scheme}://{host}:{self.port}" if not port else f"{scheme}://{host}"
         self.upload_url = f"{self.url}/legacy/"
         self.simple_url = f"{self.url}/simple/"
-        self.database = Database(folder / "index.sqlite")
-        tls: list[str | Path] = []
+        self.database = Database(self._file)
+        command: list[str | Path] = [sys.executable, "-m", *_serving(), "--port", str(self.port)]
         if certificate:
-            tls = ["--certificate", certificate.certificate, "--key", certificate.key]
-        self._server = Server(
-            [*self.command, "--mintage", mintage, "serve", "--port", str(self.port), *tls],
-            folder / "index.log",
-            env=self.environment,
-        )
+            command += ["--ssl-certfile", certificate.certificate, "--ssl-keyfile", certificate.key]
+        self._server = Server(command, folder / "index.log", env=self.environment)
         self._server.wait_until(self._is_up, "the example index is up")
 
     @property
     def command(self) -> list[str | Path]:
-        return [sys.executable, "-m", "example_index", "--data", self.folder]
+        """What its README's commands begin with."""
+        return [sys.executable, "-m", "example_index"]
 
     @property
     def environment(self) -> dict[str, str]:
-        return os.environ | {"PYTHONPATH": os.pathsep.join([str(INTEGRATIONS), str(PACKAGE)])}
+        return os.environ | {
+            "PYTHONPATH": os.pathsep.join([str(INTEGRATIONS), str(PACKAGE)]),
+            "INDEX_DATABASE": str(self._file),
+            "INDEX_MINTAGE": self._mintage,
+        }
+
+    def create_project(self, name: str, user: str) -> Project:
+        """A project that is there, whoever may publish it."""
+        query = "INSERT INTO projects (name, normalized, user) VALUES (:name, :normalized, :user)"
+        self.database.ask(query, name=name, normalized=canonicalize_name(name), user=user)
+        project = self.database.project(name)
+        assert project is not None
+        return project
 
     def stop(self) -> None:
         self._server.stop()
@@ -61,12 +75,19 @@ class ExampleIndex:
         return self._server.log.read_text()
 
     def uploads(self) -> dict[str, bytes]:
-        """What was uploaded, by file name; fails where bytes lie about that no upload has."""
-        with closing(sqlite3.connect(self.folder / "index.sqlite", timeout=PATIENCE)) as sql:
-            names = dict(sql.execute("SELECT filename, stored_as FROM files"))
-        stored = {path.name: path.read_bytes() for path in (self.folder / "files").iterdir()}
-        assert set(stored) == set(names.values())
-        return {filename: stored[name] for filename, name in names.items()}
+        """What was uploaded, by file name."""
+        with closing(sqlite3.connect(self._file, timeout=PATIENCE)) as sql:
+            return dict(sql.execute("SELECT filename, content FROM files"))
+
+    def digests(self, project: Project) -> list[str]:
+        """The SHA-256 of each of the project's files."""
+        query = "SELECT sha256 FROM files WHERE project = :id"
+        return [digest for (digest,) in self.database.ask(query, id=project.id)]
+
+    def reports(self, project: Project) -> int:
+        """How many reports of refused jobs are kept for the project."""
+        query = "SELECT count(*) FROM reports WHERE project = :id"
+        return int(self.database.ask(query, id=project.id)[0][0])
 
     @contextmanager
     def broken(self) -> Iterator[None]:
@@ -77,9 +98,16 @@ class ExampleIndex:
         self._rename([(new, old) for old, new in names])
 
     def _rename(self, names: Iterable[tuple[str, str]]) -> None:
-        with closing(sqlite3.connect(self.folder / "index.sqlite", timeout=PATIENCE)) as sql, sql:
+        with closing(sqlite3.connect(self._file, timeout=PATIENCE)) as sql, sql:
             for old, new in names:
                 sql.execute(f"ALTER TABLE {old} RENAME TO {new}")
 
     def _is_up(self) -> bool:
         return "Uvicorn running" in self.log()
+
+
+def _serving() -> list[str]:
+    """The command of the README that serves the index."""
+    readme = (INTEGRATIONS / "example_index" / "README.md").read_text()
+    [line] = re.findall(r"^uvicorn .*", readme, re.MULTILINE)
+    return shlex.split(line)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mintage import GitHub, GitLab, Project
+from mintage import GitHub, GitLab, Project, ProviderIdentity
 
 from .identities import GitHubJob, GitLabJob, Issuer
 from .index import ExampleIndex
@@ -35,18 +35,17 @@ class Scene:
 
     def project(self, name: str, *, environment: str = "") -> Project:
         """A project of Alice's, which `NAME/NAME` on GitHub publishes."""
-        project = self.index.database.create_project(name, ALICE)
-        self.index.database.register(
-            project, self.github.url, GitHub(name, "1", name, "release.yml", environment)
-        )
-        return project
+        identity = GitHub(name, "1", name, "release.yml", environment)
+        return self._project(name, self.github.url, identity)
 
     def gitlab_project(self, name: str) -> Project:
         """A project of Alice's, which `group/NAME` on GitLab publishes."""
-        project = self.index.database.create_project(name, ALICE)
-        self.index.database.register(
-            project, self.gitlab.url, GitLab("group", name, ".gitlab-ci.yml")
-        )
+        identity = GitLab("group", name, ".gitlab-ci.yml")
+        return self._project(name, self.gitlab.url, identity)
+
+    def _project(self, name: str, issuer: str, identity: ProviderIdentity) -> Project:
+        project = self.index.create_project(name, ALICE)
+        self.index.database.register(name, ALICE, issuer, identity)
         return project
 
     def github_job(self, name: str, **claims: str) -> GitHubJob:

@@ -22,7 +22,7 @@ _VOLATILE = [
     (r"\(\d+(\.\d+)?[KM]?i?B\)", "(size)"),
     (r"\d\d\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d(Z| UTC)?", "<time>"),
     (r"\b\d+ s\b", "… s"),
-    (r'(publisher|project id) (\\?")\d+(\\?")', r"\1 \2…\3"),
+    (r'(publisher|project id) (\\?")[0-9A-F]+(\\?")', r"\1 \2…\3"),
     (r"pdm-publish-\w+\.log", "pdm-publish-….log"),
     (r"^.*━.*\n", ""),
     (r"[ \t]+$", ""),
