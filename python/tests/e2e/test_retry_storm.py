@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from kit.certificates import Certificate
-from kit.cutting import CuttingFront
+from kit.fronts import CuttingFront
 from kit.index import ExampleIndex
 from kit.mintage import AUDIENCE
 from kit.scene import Scene

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds that a test waits for what should take a moment: build servers stall."""
 
 SECRET = re.compile(r"pypi-Ag[A-Za-z0-9_-]{20}|eyJ[A-Za-z0-9_-]{20}")

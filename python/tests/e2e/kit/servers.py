@@ -97,8 +97,7 @@ class PyPIServer:
         *,
         gitlab: str = "",
     ) -> None:
-        home = INTEGRATIONS / "pypiserver"
-        programs = environment(home / "requirements.txt", home)
+        home, programs = INTEGRATIONS / "pypiserver", self.install()
         self._packages = folder / "packages"
         self._packages.mkdir()
         file = folder / "publishers.toml"
@@ -127,6 +126,12 @@ class PyPIServer:
         environ = os.environ | {"PYTHONPATH": str(folder)}
         self._server = Server(command, folder / "pypiserver.log", env=environ)
         self._server.wait_until(lambda: answers(port, "/simple/"), "pypiserver is up")
+
+    @staticmethod
+    def install() -> Path:
+        """The folder of its programs; PyPI has to be in reach the first time."""
+        home = INTEGRATIONS / "pypiserver"
+        return environment(home / "requirements.txt", home)
 
     def stored(self) -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in self._packages.iterdir()}
@@ -160,8 +165,7 @@ class Devpi:
         others: Sequence[str] = (),
         gitlab: str = "",
     ) -> None:
-        home = INTEGRATIONS / "devpi"
-        programs = environment(home / "requirements.txt", plugins=(home,))
+        programs = self.install()
         data = folder / "data"
         init: list[str | Path] = [programs / "devpi-init", "--serverdir", data, "--no-root-pypi"]
         subprocess.run(init, check=True, stdin=subprocess.DEVNULL, capture_output=True)
@@ -187,6 +191,12 @@ class Devpi:
         self._server = Server([programs / "devpi-server", *options], folder / "devpi.log")
         self._server.wait_until(lambda: answers(port, "/+api"), "devpi is up")
         self._set_up()
+
+    @staticmethod
+    def install() -> Path:
+        """The folder of its programs; PyPI has to be in reach the first time."""
+        home = INTEGRATIONS / "devpi"
+        return environment(home / "requirements.txt", plugins=(home,))
 
     def stored(self) -> dict[str, bytes]:
         """The files that `team/stable` lists."""
