@@ -77,3 +77,8 @@ grpc
 kubernetes.io/h2c
 {{- end -}}
 {{- end -}}
+
+{{/* A number, or a percentage in quotes. */}}
+{{- define "mintage.intOrPercent" -}}
+{{- if hasSuffix "%" (toString .) }}{{ . | quote }}{{ else }}{{ int . }}{{ end -}}
+{{- end -}}

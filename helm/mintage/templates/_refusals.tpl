@@ -5,7 +5,7 @@
 
 {{- define "mintage.refuse" -}}
 {{- $sentences := list -}}
-{{- range tuple "callers" "indexes" "keyring" "store" "replicas" "end" "tls" "disruptions" "network" "mesh" "metrics" -}}
+{{- range tuple "callers" "indexes" "keyring" "store" "replicas" "end" "tls" "disruptions" "network" "mesh" "metrics" "test" -}}
 {{- range splitList "\n" (include (printf "mintage.refuse.%s" .) $ | trim) -}}
 {{- with trim . }}{{ $sentences = append $sentences (printf "  - %s" .) }}{{ end -}}
 {{- end -}}
@@ -238,5 +238,23 @@ tls.enabled hides the calls from the mesh, which could then neither balance nor 
 {{- define "mintage.refuse.metrics" -}}
 {{- if and .Values.metrics.serviceMonitor.enabled .Values.metrics.podMonitor.enabled }}
 metrics.serviceMonitor.enabled and metrics.podMonitor.enabled exclude each other: everything would be counted twice.
+{{- end }}
+{{- end -}}
+
+{{- define "mintage.refuse.test" -}}
+{{- $test := .Values.test -}}
+{{- if and $test.enabled (include "mintage.test.reaches" .) }}
+{{- if and .Values.tls.enabled .Values.tls.volume (not $test.caSecret) }}
+test.caSecret is empty: name a Secret with the ca.crt that helm test trusts, or say test.enabled=false.
+{{- end }}
+{{- if and .Values.tls.enabled (include "mintage.clientCa" .) (eq .Values.tls.clientCa.clientCertificates "required") (not $test.clientCertificateSecret) }}
+test.clientCertificateSecret is empty, but clients must show certificates: name one for helm test, or say test.enabled=false.
+{{- end }}
+{{- if and (include "mintage.test.proof" .) (gt (len .Values.config.indexes) 1) (not $test.index) }}
+test.index is empty: say for which of the indexes {{ keys .Values.config.indexes | sortAlpha | join ", " }} helm test mints.
+{{- end }}
+{{- if and $test.index (not (hasKey .Values.config.indexes $test.index)) }}
+test.index names {{ $test.index }}, which is not among config.indexes.
+{{- end }}
 {{- end }}
 {{- end -}}
