@@ -27,6 +27,12 @@ config.callers is empty: name who may call, or say config.allow_anonymous_caller
 {{- if and .san (not (and $.Values.tls.enabled (include "mintage.clientCa" $))) }}
 config.callers: "{{ .name }}" proves itself by a certificate, which needs tls.enabled and tls.clientCa.
 {{- end }}
+{{- if not (or .san .token_sha256) }}
+config.callers: "{{ .name }}" needs token_sha256 or san, to prove itself by.
+{{- end }}
+{{- if and .token_sha256 (not (regexMatch "^[0-9a-fA-F]{64}$" .token_sha256)) }}
+config.callers: the token_sha256 of "{{ .name }}" must be 64 hexadecimal digits: the token's SHA-256, and not the token.
+{{- end }}
 {{- range .indexes }}
 {{- if not (hasKey $config.indexes .) }}
 config.callers: "{{ . }}" is not among config.indexes.
@@ -93,6 +99,9 @@ config.store.url is missing: say where Redis is, or name the Secret's entry with
 {{- end }}
 {{- if and $store.url $keys.url }}
 config.store.url and redis.secretKeys.url exclude each other.
+{{- end }}
+{{- if not (regexMatch "^(rediss?://.+)?$" (default "" $store.url)) }}
+config.store.url must begin with redis:// or, for TLS, rediss://.
 {{- end }}
 {{- if regexMatch "//[^/@]*:[^/@]*@" (default "" $store.url) }}
 config.store.url holds a password, and a ConfigMap is no place for one: use redis.secretKeys.
@@ -200,6 +209,9 @@ podDisruptionBudget.minAvailable={{ $min }} lets none of {{ $least }} pods be ev
 {{- define "mintage.refuse.network" -}}
 {{- if and .Values.networkPolicy.enabled (not .Values.networkPolicy.clients) }}
 networkPolicy.clients is empty: nobody could call; name the web tier's pods.
+{{- end }}
+{{- if and .Values.networkPolicy.enabled .Values.networkPolicy.egress.enabled .Values.redis.secretKeys.url (not .Values.networkPolicy.egress.redisPorts) }}
+networkPolicy.egress.redisPorts is empty, and Redis's URL is in a Secret, which nobody reads here: name the ports.
 {{- end }}
 {{- if eq (int .Values.ports.grpc) (int .Values.ports.admin) }}
 ports.grpc and ports.admin must differ.
