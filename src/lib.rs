@@ -28,6 +28,7 @@ mod paint;
 pub mod ports;
 pub mod publisher;
 pub mod service;
+mod smoke;
 pub mod store;
 pub mod telemetry;
 mod world;

@@ -88,7 +88,7 @@ const RINGS: &[Ring] = &[
     },
     Ring {
         name: "wiring",
-        modules: &["app", "cli", "demo", "paint", "world"],
+        modules: &["app", "cli", "demo", "paint", "smoke", "world"],
         inward: &["kernel", "use cases", "edges"],
         vendors: ANY,
         neighbours: true,
@@ -200,22 +200,30 @@ const CONFINED: &[Confined] = &[
     Confined { what: "redis", to: &["store/"], why: "a store is a port" },
     Confined {
         what: "tonic",
-        to: &["grpc/", "demo/", "app.rs", "telemetry.rs", "telemetry/otlp.rs"],
+        to: &["grpc/", "demo/", "smoke/", "app.rs", "telemetry.rs", "telemetry/otlp.rs"],
         why: "the wire ends in grpc/, and the one to the collector in telemetry/",
     },
-    Confined { what: "tonic_types", to: &["grpc/", "demo/"], why: "the wire ends in grpc/" },
+    Confined {
+        what: "tonic_types",
+        to: &["grpc/", "demo/", "smoke/"],
+        why: "the wire ends in grpc/",
+    },
     Confined { what: "tonic_prost", to: &["grpc/", "demo/"], why: "the wire ends in grpc/" },
     Confined {
         what: "tonic_health",
-        to: &["grpc/", "demo/", "app.rs"],
+        to: &["grpc/", "demo/", "smoke/", "app.rs"],
         why: "the wire ends in grpc/",
     },
     Confined { what: "tonic_reflection", to: &["grpc/", "app.rs"], why: "the wire ends in grpc/" },
     Confined { what: "prost", to: &["grpc/", "demo/"], why: "the wire ends in grpc/" },
-    Confined { what: "prost_types", to: &["grpc/", "demo/"], why: "the wire ends in grpc/" },
+    Confined {
+        what: "prost_types",
+        to: &["grpc/", "demo/", "smoke/"],
+        why: "the wire ends in grpc/",
+    },
     Confined {
         what: "crate::grpc::proto",
-        to: &["grpc/", "demo/"],
+        to: &["grpc/", "demo/", "smoke/"],
         why: "generated types never pass the edge",
     },
     Confined {

@@ -7,6 +7,7 @@
 
 mod check;
 mod keys;
+mod smoke;
 mod time;
 mod token;
 
@@ -101,6 +102,13 @@ enum Command {
     /// Look at an upload token, or narrow it. Needs no service and no key.
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Ask a running service whether it answers as it should.
+    ///
+    /// Its health, and then, with a caller's proof, what an index would ask for: a
+    /// token for a user of a name that no index has, good for a minute, which is
+    /// verified for its project, denied for another, and revoked where the caller
+    /// may. Fails if any answer isn't the right one; shows no token.
+    Smoke(Box<smoke::Smoke>),
     /// Show the whole story on this machine: a CI job publishes to an index.
     ///
     /// Runs the real service beside a small OIDC issuer of its own, on loopback
@@ -143,6 +151,7 @@ impl Command {
             }
             Self::Keys(command) => command.run(),
             Self::Token(command) => command.run(),
+            Self::Smoke(command) => command.run(),
             Self::Demo => {
                 demo::run().map_err(|failed| Failed::one(format!("the demo failed: {failed}")))
             }
