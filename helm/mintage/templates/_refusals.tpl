@@ -34,7 +34,7 @@ config.callers: "{{ .name }}" needs token_sha256 or san, to prove itself by.
 config.callers: the token_sha256 of "{{ .name }}" must be 64 hexadecimal digits: the token's SHA-256, and not the token.
 {{- end }}
 {{- range .indexes }}
-{{- if not (hasKey $config.indexes .) }}
+{{- if not (hasKey (default dict $config.indexes) .) }}
 config.callers: "{{ . }}" is not among config.indexes.
 {{- end }}
 {{- end }}
@@ -262,10 +262,10 @@ test.caSecret is empty: name a Secret with the ca.crt that helm test trusts, or 
 {{- if and .Values.tls.enabled (include "mintage.clientCa" .) (eq .Values.tls.clientCa.clientCertificates "required") (not $test.clientCertificateSecret) }}
 test.clientCertificateSecret is empty, but clients must show certificates: name one for helm test, or say test.enabled=false.
 {{- end }}
-{{- if and (include "mintage.test.proof" .) (gt (len .Values.config.indexes) 1) (not $test.index) }}
+{{- if and (include "mintage.test.proof" .) (gt (len (default dict .Values.config.indexes)) 1) (not $test.index) }}
 test.index is empty: say for which of the indexes {{ keys .Values.config.indexes | sortAlpha | join ", " }} helm test mints.
 {{- end }}
-{{- if and $test.index (not (hasKey .Values.config.indexes $test.index)) }}
+{{- if and $test.index (not (hasKey (default dict .Values.config.indexes) $test.index)) }}
 test.index names {{ $test.index }}, which is not among config.indexes.
 {{- end }}
 {{- end }}

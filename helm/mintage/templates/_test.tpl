@@ -24,7 +24,7 @@ yes
 {{- define "mintage.test.index" -}}
 {{- if .Values.test.index -}}
 {{ .Values.test.index }}
-{{- else if eq (len .Values.config.indexes) 1 -}}
+{{- else if eq (len (default dict .Values.config.indexes)) 1 -}}
 {{ first (keys .Values.config.indexes) }}
 {{- end -}}
 {{- end -}}

@@ -25,7 +25,7 @@ class Authority:
         self.pem = certificate.public_bytes(serialization.Encoding.PEM)
 
     def issue(self, *names: str) -> tuple[bytes, bytes]:
-        """A certificate for hosts or addresses, and its key; both PEM."""
+        """A certificate for hosts, addresses or URIs, and its key; both PEM."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
         certificate = (
@@ -56,7 +56,7 @@ def _name(name: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
-        return x509.DNSName(name)
+        return x509.UniformResourceIdentifier(name) if "://" in name else x509.DNSName(name)
 
 
 def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
