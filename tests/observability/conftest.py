@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
 from typing import Any
 
 import pytest
 import yaml
 
-from places import E2E, RULES, VENV
+from places import E2E, RULES
+from programs import program
 
 sys.path.append(str(E2E))
-
-
-def program(name: str) -> str:
-    """Where `scripts/prometheus` leaves it, or on the PATH."""
-    found = shutil.which(name, path=os.pathsep.join([str(VENV / "bin"), os.environ.get("PATH", os.defpath)]))
-    if found is None and os.environ.get("CI"):
-        pytest.fail(f"there is no {name}; see scripts/prometheus")
-    if found is None:
-        pytest.skip(f"NOT TESTED: there is no {name}; see scripts/prometheus")
-    return found
 
 
 @pytest.fixture(scope="session")

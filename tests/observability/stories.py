@@ -115,6 +115,8 @@ def without_calls(world: World, minutes: int) -> World:
 
 story("no call comes any more", without_calls(World(), 25), "MintageNoCalls")
 story("no call for a moment", without_calls(World(), 8))
+story("a train of releases has passed",
+      World(busy=False, minutes=180).answers("Mint", "OK", counter(0, (90, 60), (40, 0))))
 
 # Load.
 story("more than it can do", World().set("mintage_overload_refusals_total", counter(0, (10, 120)))
