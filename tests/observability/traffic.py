@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-import grpc
 from kit.identities import GitLabJob
 from kit.mintage import AUDIENCE
 
 from fleet import CALLERS, INDEX, Installation, Provider
-from mintage import SINGLE_USE, Access, Client, Error, Filenames, GitHub, GitLab, Project, Publisher, Requester
-from mintage.v1.token_service_pb2 import UploadToken, VerifyRequest
-from mintage.v1.token_service_pb2_grpc import TokenServiceStub
+from mintage import (
+    SINGLE_USE, Access, Client, Error, Filenames, GitHub, GitLab, Project, Publisher, Requester, aio
+)
 
 PROJECT = Project("7", "sampleproject")
 OTHER = Project("8", "other")
@@ -35,13 +35,12 @@ class Traffic:
 
         self._web, self._scanner = client(CALLERS["web"]), client(CALLERS["scanner"])
         self._stranger = client("a-wrong-token")
-        self._channels = [grpc.insecure_channel(address) for address in installation.plain]
+        self._targets = installation.plain
+        self._flooding = threading.Lock()
 
     def close(self) -> None:
         for client in (self._web, self._scanner, self._stranger):
             client.close()
-        for channel in self._channels:
-            channel.close()
 
     def publish(self) -> None:
         """A job on GitHub publishes, and its tool ends the token."""
@@ -107,16 +106,19 @@ class Traffic:
         return self._web.mint_for_user("42").token
 
     def flood(self, token: str, calls: int) -> None:
-        """So many calls at once, each of which asks the store."""
-        metadata = (("authorization", f"Bearer {CALLERS['web']}"),)
-        request = VerifyRequest(index=INDEX, upload_token=UploadToken(token=token))
-        stubs = [TokenServiceStub(channel) for channel in self._channels]
-        waiting = [
-            stubs[number % len(stubs)].Verify.future(request, metadata=metadata, timeout=DEADLINE)
-            for number in range(calls)
-        ]
-        for call in waiting:
-            call.exception()
+        """So many calls at once, each of which asks the store; one flood at a time."""
+        if self._flooding.acquire(blocking=False):
+            try:
+                asyncio.run(self._flood(token, calls))
+            finally:
+                self._flooding.release()
+
+    async def _flood(self, token: str, calls: int) -> None:
+        async with aio.Client(
+            *self._targets, index=INDEX, caller_token=CALLERS["web"], timeout=DEADLINE, health_checks=False
+        ) as client:
+            uploads = (client.verify(token, upload(PROJECT)) for _ in range(calls))
+            await asyncio.gather(*uploads, return_exceptions=True)
 
     def _publisher(self, id: str, repository: str = "sampleproject", workflow: str = "release.yml") -> Publisher:
         return Publisher(id, self._github.url, GitHub("octo", "1", repository, workflow), (PROJECT,))

@@ -1,4 +1,4 @@
-"""record.py FILE: nine minutes in the life of an installation, and what each panel of the dashboard shows of them.
+"""record.py FILE: seven minutes in the life of an installation, and what each panel of the dashboard shows of them.
 
 Real replicas, a real Redis, a real Prometheus, real calls. `draw.py` makes a picture of the file.
 """
@@ -43,21 +43,21 @@ def episodes(installation: Installation, traffic: Traffic, pace: Pace) -> list[t
     broken = installation.keys / "2026-broken"
     return [
         (0, "steady", lambda: None),
-        (60, "a publisher is set up wrong", lambda: pace.set("misconfigured", 5, traffic.misconfigured)),
-        (115, "it gives up", lambda: pace.end("misconfigured")),
-        (130, "Redis is gone", installation.redis.stop),
-        (210, "Redis is back, empty", installation.redis.start),
-        (240, "GitHub's issuer is down", lambda: setattr(installation.github, "down", True)),
-        (255, "one project's CI mints in a loop", lambda: pace.set("chatty", 30, traffic.chatty)),
-        (305, "it ends", lambda: pace.end("chatty")),
-        (330, "a flood of calls", lambda: pace.set("flood", 3, lambda: traffic.flood(token, 600))),
-        (360, "it ends", lambda: pace.end("flood")),
-        (380, "the issuer is back", lambda: setattr(installation.github, "down", False)),
-        (400, "a master key's file is broken", lambda: broken.write_text("not a key")),
-        (415, "somebody forges ID tokens", lambda: pace.set("forged", 6, traffic.forged)),
-        (455, "they end", lambda: pace.end("forged")),
-        (470, "the file is gone", broken.unlink),
-        (540, "the end", lambda: None),
+        (45, "a publisher is set up wrong", lambda: pace.set("misconfigured", 5, traffic.misconfigured)),
+        (90, "it gives up", lambda: pace.end("misconfigured")),
+        (100, "Redis is gone", installation.redis.stop),
+        (180, "Redis is back, empty", installation.redis.start),
+        (195, "GitHub's issuer is down", lambda: setattr(installation.github, "down", True)),
+        (210, "one project's CI mints in a loop", lambda: pace.set("chatty", 40, traffic.chatty)),
+        (250, "it ends", lambda: pace.end("chatty")),
+        (270, "a flood of calls", lambda: pace.set("flood", 2, lambda: traffic.flood(token, 600))),
+        (300, "it ends", lambda: pace.end("flood")),
+        (330, "the issuer is back", lambda: setattr(installation.github, "down", False)),
+        (335, "a master key's file is broken", lambda: broken.write_text("not a key")),
+        (345, "somebody forges ID tokens", lambda: pace.set("forged", 6, traffic.forged)),
+        (375, "they end", lambda: pace.end("forged")),
+        (390, "the file is gone", broken.unlink),
+        (420, "the end", lambda: None),
     ]
 
 
@@ -92,6 +92,8 @@ def main(file: Path) -> None:
                 print(f"{second:4d} s  {name}", flush=True)
                 happens()
             end = time.time()
+            minted = prometheus.query("sum(rate(mintage_tokens_minted_total[20s])) > 1")
+            assert minted, "the load didn't last to the end"
             shown = {
                 panel["id"]: answers_of(prometheus, panel, start=start, end=end, step=STEP, interval="20s")
                 for panel in panels()
