@@ -3,6 +3,7 @@ Kubernetes 1.31 to 1.37 take."""
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
+import yaml
 
 from rendered import CHART, NAMESPACE, SCENARIOS, Document, Helm, Rendered, values_of
 
@@ -304,3 +306,26 @@ def test_extra_objects_are_templates_as_objects_and_as_text(helm4: Helm) -> None
     names = {one["metadata"]["name"] for one in rendered.all("ConfigMap")}
     assert names == {"tried-mintage", "tried-text", "tried-object"}, names
     assert NAMESPACE == rendered.one("ConfigMap")["metadata"]["namespace"]
+
+
+def test_a_scraper_calls_the_job_as_the_rules_and_the_dashboard_do(helm4: Helm) -> None:
+    own = [{"targetLabel": "cluster", "replacement": "one"}]
+    job = {"targetLabel": "job", "replacement": "mintage"}
+    service = helm4.render("production", {"metrics.serviceMonitor.relabelings": own})
+    [endpoint] = service.one("ServiceMonitor")["spec"]["endpoints"]
+    assert endpoint["relabelings"] == [job, *own] and endpoint["path"] == "/metrics"
+    [endpoint] = helm4.render("linkerd").one("PodMonitor")["spec"]["podMetricsEndpoints"]
+    assert endpoint["relabelings"] == [job]
+
+
+def test_rules_and_dashboard_come_as_they_are(helm4: Helm) -> None:
+    rendered = helm4.render("production")
+    rules = yaml.safe_load((CHART / "files" / "rules.yaml").read_text())
+    assert rendered.one("PrometheusRule")["spec"] == rules and rules["groups"]
+    dashboard = rendered.one("ConfigMap", "-dashboard")
+    assert json.loads(dashboard["data"]["mintage.json"]) == json.loads(
+        (CHART / "files" / "dashboard.json").read_text()
+    )
+    assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
+    elsewhere = helm4.render("telemetry").one("PrometheusRule")
+    assert elsewhere["metadata"]["namespace"] == "monitoring"

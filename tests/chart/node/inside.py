@@ -191,7 +191,8 @@ def finished(container: Container) -> dict[str, Any]:
 
 def served(container: Container, plan: dict[str, Any], make: Callable[..., Container]) -> dict[str, Any]:
     """Runs the service as long as there is something to ask it."""
-    pod, told = plan["pod"], {}
+    pod = plan["pod"]
+    told: dict[str, Any] = {}
     kubelet = Kubelet(pod["ports"])
     container.start()
 

@@ -70,6 +70,7 @@ class Helm:
     def __init__(self, program: Path, home: Path) -> None:
         self._program = program
         self._environment = {"HOME": str(home), "PATH": os.environ["PATH"]}
+        self._rendered: dict[str, Rendered] = {}
 
     def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         command = [str(part) for part in (self._program, *arguments)]
@@ -79,10 +80,16 @@ class Helm:
 
     def render(self, scenario: str, values: Mapping[str, Any] | None = None) -> Rendered:
         """The release of a scenario; `values`, by path as for --set, count over it."""
+        if not values and scenario in self._rendered:
+            return self._rendered[scenario]
         run = self._template(values_of(scenario), values or {})
         assert run.returncode == 0, run.stderr
-        documents = [one for one in yaml.safe_load_all(run.stdout) if one is not None]
-        return Rendered(run.stdout, documents)
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        documents = [one for one in yaml.load_all(run.stdout, loader) if one is not None]
+        rendered = Rendered(run.stdout, documents)
+        if not values:
+            self._rendered[scenario] = rendered
+        return rendered
 
     def refuses(self, scenario: str | None, values: Mapping[str, Any]) -> str:
         """What it says to values that it should refuse; without a scenario, the chart's own."""
