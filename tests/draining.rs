@@ -229,13 +229,13 @@ impl Load {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_are_replaced_behind_a_plain_service_and_no_call_fails() {
     let folder = Folder::new(&configuration("http://127.0.0.1:1"));
-    let mut replicas = vec![Process::start(&folder), Process::start(&folder)];
+    let mut replicas = [Process::start(&folder), Process::start(&folder)];
     let service = Endpoints::start(replicas.iter().map(Process::grpc).collect()).await;
     let mut load = Load::on(service.address);
     load.goes_on().await;
-    for at in 0..2 {
-        let mut old = std::mem::replace(&mut replicas[at], Process::start(&folder));
-        service.behind.lock().unwrap().push(replicas[at].grpc());
+    for replica in &mut replicas {
+        let mut old = std::mem::replace(replica, Process::start(&folder));
+        service.behind.lock().unwrap().push(replica.grpc());
         // Its end and its endpoint's race: connections still come for a while.
         old.signal("TERM");
         until("it isn't ready", || readiness(&old) == "503 draining").await;
