@@ -35,8 +35,11 @@ class Collector:
         self._traces: list[Any] = []
         self._metrics: list[Any] = []
         self._server = grpc.server(futures.ThreadPoolExecutor(4))
-        traces_grpc.add_TraceServiceServicer_to_server(_Traces(self), self._server)
-        metrics_grpc.add_MetricsServiceServicer_to_server(_Metrics(self), self._server)
+        # The generated modules are not typed.
+        serve_traces: Any = traces_grpc.add_TraceServiceServicer_to_server
+        serve_traces(_Traces(self), self._server)
+        serve_metrics: Any = metrics_grpc.add_MetricsServiceServicer_to_server
+        serve_metrics(_Metrics(self), self._server)
         address = f"127.0.0.1:{self.port}"
         if credentials is None:
             self._server.add_insecure_port(address)
@@ -50,7 +53,8 @@ class Collector:
 
     def keep(self, into: str, request: Any, context: grpc.ServicerContext) -> None:
         with self._lock:
-            self.headers.append({str(name): str(value) for name, value in context.invocation_metadata()})
+            headers = context.invocation_metadata()
+            self.headers.append({str(name): str(value) for name, value in headers})
             getattr(self, into).append(request)
 
     def spans(self, trace_id: int | None = None) -> list[Span]:
@@ -150,7 +154,7 @@ def prometheus_name(metric: Any) -> str:
     return f"{name}_total" if counter else name
 
 
-class _Traces(traces_grpc.TraceServiceServicer):  # type: ignore[misc]
+class _Traces(traces_grpc.TraceServiceServicer):
     def __init__(self, collector: Collector) -> None:
         self._collector = collector
 
@@ -159,7 +163,7 @@ class _Traces(traces_grpc.TraceServiceServicer):  # type: ignore[misc]
         return traces.ExportTraceServiceResponse()
 
 
-class _Metrics(metrics_grpc.MetricsServiceServicer):  # type: ignore[misc]
+class _Metrics(metrics_grpc.MetricsServiceServicer):
     def __init__(self, collector: Collector) -> None:
         self._collector = collector
 

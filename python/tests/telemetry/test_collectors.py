@@ -173,7 +173,11 @@ def test_a_collector_that_takes_nothing_holds_up_nobody_and_is_told_once(
         client.mint_for_user("1")
     lost = 'mintage_otlp_export_failures_total{signal="%s"}'
     for signal in ("traces", "metrics"):
-        eventually(lambda s=signal: value(scraped(), lost % s) >= 2, f"{signal} are lost twice")
+
+        def twice(series: str = lost % signal) -> bool:
+            return value(scraped(), series) >= 2
+
+        eventually(twice, f"{signal} are lost twice")
     client.mint_for_user("2")
     service.begin_to_stop()
     # Long before its grace of 25 seconds has passed, and its collector would have answered.

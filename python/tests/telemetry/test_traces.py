@@ -145,7 +145,7 @@ def test_a_malformed_traceparent_is_none(
     service = sending(collector.endpoint)
     with grpc.insecure_channel(service.address) as channel:
         request = v1.MintRequest(index="pypi", user=v1.User(user_id="1"))
-        headers = [("traceparent", traceparent)]
+        headers = (("traceparent", traceparent),)
         v1_grpc.TokenServiceStub(channel).Mint(request, metadata=headers, timeout=60)
     spans = eventually(collector.spans, "the call's span arrives")
     assert [(span.name, span.parent_id) for span in spans] == [(MINT, 0)]
@@ -154,7 +154,7 @@ def test_a_malformed_traceparent_is_none(
 def test_health_and_reflection_are_not_traced(sending: Sending, collector: Collector) -> None:
     service = sending(collector.endpoint)  # Its readiness was asked for, time and again.
     with grpc.insecure_channel(service.address) as channel:
-        unheard = channel.unary_unary("/mintage.v1.TokenService/Unheard")
+        unheard: Any = channel.unary_unary("/mintage.v1.TokenService/Unheard")
         with pytest.raises(grpc.RpcError):
             unheard(b"", timeout=60)
     service.stop()
