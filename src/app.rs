@@ -180,7 +180,9 @@ impl Server {
         keyring: Keyring,
         world: World,
     ) -> Result<Self, StartFailed> {
-        let telemetry = Telemetry::start(&config.telemetry)?;
+        let mut chance = [0; 16];
+        world.randomness.fill(&mut chance);
+        let telemetry = Telemetry::start(&config.telemetry, chance)?;
         process::observe(&telemetry.metrics().meter());
         let clock = Arc::clone(&world.clock);
         let shared = store::store(&config.store, clock.now(), &telemetry);

@@ -86,14 +86,16 @@ const END_PATIENCE: Duration = Duration::from_secs(2);
 /// Metrics and traces of one service.
 #[derive(Debug)]
 pub struct Telemetry {
-    metrics: Metrics,
+    // Before the rest: dropped without an end, nobody waits for the collector.
     sending: Option<(Collector, Recording)>,
+    metrics: Metrics,
 }
 
 impl Telemetry {
     /// Begins to count, and to send where there is a collector; nobody waits for it.
-    pub fn start(config: &TelemetryConfig) -> Result<Self, NoTelemetry> {
-        let resource = resource(config);
+    /// `chance` tells this process from other replicas.
+    pub fn start(config: &TelemetryConfig, chance: [u8; 16]) -> Result<Self, NoTelemetry> {
+        let resource = resource(config, chance);
         let Some(otlp) = &config.otlp else {
             return Ok(Self { metrics: Metrics::new(resource)?, sending: None });
         };
@@ -146,8 +148,10 @@ impl Telemetry {
 }
 
 /// As whom the service tells it. Nothing is taken from the environment.
-fn resource(config: &TelemetryConfig) -> Resource {
+fn resource(config: &TelemetryConfig, chance: [u8; 16]) -> Resource {
+    let instance = uuid::Builder::from_random_bytes(chance).into_uuid().to_string();
     Resource::builder_empty()
+        .with_attribute(KeyValue::new("service.instance.id", instance))
         .with_service_name(config.service_name.clone())
         .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
         .build()

@@ -84,7 +84,7 @@ impl KeySetCache {
         timing: Timing,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Vec<IssuerUnusable>> {
-        Self::over(issuers, timing, &clock, None, None)
+        Self::over(issuers, timing, clock, None, None)
     }
 
     /// The same for one of several replicas.
@@ -94,7 +94,7 @@ impl KeySetCache {
         clock: Arc<dyn Clock>,
         sharing: &Sharing,
     ) -> Result<Self, Vec<IssuerUnusable>> {
-        Self::over(issuers, timing, &clock, Some(sharing), None)
+        Self::over(issuers, timing, clock, Some(sharing), None)
     }
 
     /// Either of them, which tells how its fetches go and what it holds.
@@ -105,13 +105,13 @@ impl KeySetCache {
         sharing: Option<&Sharing>,
         observing: &Observing,
     ) -> Result<Self, Vec<IssuerUnusable>> {
-        Self::over(issuers, timing, &clock, sharing, Some(observing))
+        Self::over(issuers, timing, clock, sharing, Some(observing))
     }
 
     fn over(
         issuers: Vec<IssuerKeys>,
         timing: Timing,
-        clock: &Arc<dyn Clock>,
+        clock: Arc<dyn Clock>,
         sharing: Option<&Sharing>,
         observing: Option<&Observing>,
     ) -> Result<Self, Vec<IssuerUnusable>> {
@@ -119,16 +119,16 @@ impl KeySetCache {
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
-        let slots = issuers.into_iter().zip(sources).map(|(keys, http)| {
+        let slots = issuers.into_iter().zip(sources).map(move |(keys, http)| {
             let mut source: Box<dyn Source> = Box::new(http);
             if let Some(sharing) = sharing {
-                source = Box::new(SharedSource::new(&keys, source, clock, sharing));
+                source = Box::new(SharedSource::new(&keys, source, &clock, sharing));
             }
             if let Some(observing) = observing {
                 source = Box::new(ObservedSource::new(source, &keys.issuer.url, observing));
             }
             let url = keys.issuer.url;
-            let slot = Slot::new(url.clone(), source, keys.max_stale, clock);
+            let slot = Slot::new(url.clone(), source, keys.max_stale, &clock);
             (url, Arc::new(slot))
         });
         let slots: HashMap<_, _> = slots.collect();

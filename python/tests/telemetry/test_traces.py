@@ -66,6 +66,7 @@ def test_the_callers_span_is_the_parent_of_the_calls_and_that_of_the_stores(
         }
         assert (below.kind, below.parent_id, below.failed) == (CLIENT, server.span_id, False)
         assert below.attributes == {"db.system.name": system, "db.operation.name": operation}
+        assert set(server.resource) == {"service.name", "service.version", "service.instance.id"}
         assert server.resource["service.name"] == "mint"
         assert f"trace_id={trace_id:032x} span_id={server.span_id:016x}" in service.log()
 
