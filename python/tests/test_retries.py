@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 import time
 from typing import Any
@@ -14,7 +15,7 @@ from support.examples import publisher, upload
 
 import mintage
 import mintage.aio
-from mintage import Reason
+from mintage import Reason, _transport
 from mintage.v1 import token_service_pb2 as pb
 
 
@@ -148,6 +149,32 @@ def test_a_replica_that_says_it_is_not_ready_is_left(make_client: Any, service: 
         )
 
 
+def test_a_replica_that_stands_still_is_left_when_it_answers_no_ping(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked after a second here, not after 30; the ten seconds for the answer are real. One
+    client does, since both have the same channel."""
+    options = dict(_transport._OPTIONS) | {"grpc.keepalive_time_ms": 1_000}
+    monkeypatch.setattr(_transport, "_OPTIONS", tuple(options.items()))
+    first, second = serve(), serve()
+    with mintage.Client(first.address, second.address, timeout=1) as client:
+        token = client.mint_for_user("42", timeout=60).token
+        eventually(
+            lambda: (
+                _verifies(client, token)
+                and first.answered("Verify")
+                and second.answered("Verify")
+            ),
+            "both replicas are asked",
+        )
+        first.process.send_signal(signal.SIGSTOP)
+        try:
+            # gRPC's own patience with a ping is a minute.
+            eventually(lambda: all(_verifies(client, token) for _ in range(10)), "it is left", 45)
+        finally:
+            first.process.send_signal(signal.SIGCONT)
+
+
 def test_health_is_not_asked_for_where_nobody_wants_it(
     make_client: Any, service: Service
 ) -> None:
@@ -219,6 +246,14 @@ def test_a_cancelled_task_stays_cancelled() -> None:
     with Front(answer=never) as front:
         asyncio.run(cancel(front.address))
         stuck.set()
+
+
+def _verifies(client: Any, token: str) -> bool:
+    """Whether there is an answer before the deadline."""
+    try:
+        return bool(client.verify(token, upload()))
+    except mintage.Unavailable:
+        return False
 
 
 def _until_left(client: Any, front: Front) -> int:

@@ -40,9 +40,11 @@ _OPTIONS: tuple[tuple[str, Any], ...] = (
     # A service inside is not reached through the environment's proxy to the outside, which would
     # see every token.
     ("grpc.enable_http_proxy", 0),
-    # A host that vanished without a word is noticed in 40 seconds.
+    # A host that vanished without a word is noticed in 40 seconds. The last one is what newer
+    # versions of gRPC go by, and a minute by itself.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),
     # gRPC's own backoff grows to two minutes, far longer than a replica takes to restart.
     ("grpc.initial_reconnect_backoff_ms", 250),
     ("grpc.min_reconnect_backoff_ms", 5_000),
