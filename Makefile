@@ -11,7 +11,7 @@ PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/installed.txt
 REQUIREMENTS := scripts/sbom-requirements.txt \
-	$(addprefix tests/,interop/requirements.txt mesh/requirements.txt) \
+	$(addprefix tests/,interop/requirements.txt mesh/requirements.txt chart/requirements.txt) \
 	$(addprefix python/tests/,requirements.txt pep807/requirements.txt e2e/requirements.txt) \
 	$(addprefix python/integrations/,example_index/requirements.txt warehouse/requirements.txt)
 
@@ -39,6 +39,8 @@ test: tools $(INSTALLED) ## all tests, those with PyPI's own libraries too
 	$(VENV)/bin/python -m pytest tests/image
 	$(VENV)/bin/python -m pytest tests/mesh
 	$(VENV)/bin/python python/tests/versions.py
+	$(VENV)/bin/python tests/chart/install_tools.py $(VENV)/tools
+	$(VENV)/bin/python -m pytest tests/chart
 
 lint: tools $(INSTALLED) ## formatting, clippy, the contract, the dependencies
 	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 \
@@ -51,6 +53,8 @@ lint: tools $(INSTALLED) ## formatting, clippy, the contract, the dependencies
 		python/integrations/example_index
 	$(VENV)/bin/python -m mypy --config-file tests/image/mypy.ini tests/image scripts/sbom.py
 	$(VENV)/bin/python -m mypy --config-file tests/mesh/mypy.ini tests/mesh
+	$(VENV)/bin/python -m mypy --config-file tests/chart/mypy.ini tests/chart
+	$(VENV)/bin/python -m mypy --strict scripts/chart-readme
 	cd python/integrations/pypiserver && ../../../$(VENV)/bin/python -m mypy mintage_pypiserver.py
 	cd python/integrations/devpi && ../../../$(VENV)/bin/python -m mypy src
 	cd python/integrations/warehouse && MYPYPATH=../../src ../../../$(VENV)/bin/python -m mypy \
