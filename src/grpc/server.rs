@@ -22,7 +22,10 @@ use super::{
     status::{reason_name, status},
     transport::Phase,
 };
-use crate::service::{Admitted, Caller, Client, Refusal, Right, Service, Verdict, VerifyAnswer};
+use crate::{
+    oidc::VerifiedIdToken,
+    service::{Admitted, Caller, Client, Refusal, Right, Service, Verdict, VerifyAnswer},
+};
 
 /// The service behind the contract's four calls. It serves no call that didn't
 /// come through a [`Guarded`].
@@ -173,7 +176,7 @@ impl TokenServer {
         told.client.clone_from(&wanted.client);
         told.projects = audit::projects(wanted.wish.projects.iter().map(String::as_str));
         let answer = self.service.mint(&at, wanted).await?;
-        let issuer = answer.identity.as_ref().map(|token| token.issuer());
+        let issuer = answer.identity.as_ref().map(VerifiedIdToken::issuer);
         self.instruments.minted(told.at, issuer, answer.minted);
         let granted = answer.projects.iter().map(|project| project.name.as_str());
         let outcome = Outcome {
