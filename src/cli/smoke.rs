@@ -1,6 +1,10 @@
 //! `mintage smoke`: what is asked of a running service, and how the answers look.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Args;
 
@@ -60,7 +64,7 @@ impl Smoke {
     fn asked(self) -> Result<Asked, Failed> {
         let own = self.certificate_file.zip(self.key_file);
         let own = own.map(|(certificate, key)| OwnCertificate { certificate, key });
-        let caller = self.token_file.map(bearer).transpose()?;
+        let caller = self.token_file.as_deref().map(bearer).transpose()?;
         let (index, lifetime) = (self.index, self.lifetime);
         Ok(Asked {
             address: self.address,
@@ -72,13 +76,13 @@ impl Smoke {
 }
 
 /// The token, without white space around it. No message repeats it.
-fn bearer(path: PathBuf) -> Result<Bearer, Failed> {
+fn bearer(path: &Path) -> Result<Bearer, Failed> {
     let wrong = |what: &str| Failed::one(format!("{} {what}", path.display()));
     let unreadable = |error| wrong(&format!("can't be read: {error}"));
-    if fs::metadata(&path).map_err(unreadable)?.len() > MAX_TOKEN_BYTES {
+    if fs::metadata(path).map_err(unreadable)?.len() > MAX_TOKEN_BYTES {
         return Err(wrong("is longer than 16 KiB, so it holds no caller's token"));
     }
-    let text = fs::read_to_string(&path).map_err(unreadable)?;
+    let text = fs::read_to_string(path).map_err(unreadable)?;
     match text.trim() {
         "" => Err(wrong("is empty")),
         token => Bearer::new(token).ok_or_else(|| wrong("holds what no header can")),
