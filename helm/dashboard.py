@@ -109,14 +109,14 @@ IS_IT_UP = (
         "Issuers with stale keys", "What is held still serves, until `max_stale`. See Issuers.",
         (Query(f"sum(max by (issuer) (mintage_issuer_keys_fresh_until_timestamp_seconds{{{OURS}}}) < bool time()"
                f" and on (issuer) sum by (issuer) (increase(mintage_issuer_fetches_total"
-               f"{{{OURS}, outcome=\"failed\"}}[10m])) > 0) or vector(0)"),),
+               f"{{{OURS}, outcome=\"failed\"}}[5m])) > 0) or vector(0)"),),
         "stat", width=4, height=4, thresholds=((None, GREEN), (1, RED)),
     ),
     Panel(
         "Alerts", "Those of this installation that fire. docs/alerts.md says what to do.",
         (Query(f'max by (alertname) (ALERTS{{alertname=~"Mintage.*", alertstate="firing", {OURS}}})',
                "{{alertname}}"),),
-        "state-timeline", width=24, height=5, names={"1": ("firing", RED)},
+        "state-timeline", width=24, height=7, names={"1": ("firing", RED)},
     ),
 )
 
@@ -207,12 +207,13 @@ ISSUERS = (
     Panel(
         "Fetches take", "The slowest of each issuer, as far as the buckets tell.",
         (Query(quantile(1.0, "mintage_issuer_fetch_duration_seconds", OURS, "issuer"), "{{issuer}}"),),
-        unit="s",
+        width=12, unit="s",
     ),
     Panel(
-        "Keys held", "By the replica that has fewest. Skipped: keys of the set that can't be used.",
-        (Query(f"min by (issuer) (mintage_issuer_keys{{{OURS}}})", "{{issuer}}"),
+        "Keys held", "By the replica that has most: one that wasn't called holds none. Skipped: those that can't be used.",
+        (Query(f"max by (issuer) (mintage_issuer_keys{{{OURS}}})", "{{issuer}}"),
          Query(f"max by (issuer) (mintage_issuer_keys_skipped{{{OURS}}})", "{{issuer}} skipped")),
+        width=12,
     ),
 )
 
@@ -237,12 +238,12 @@ STORE_ROW = (
         "Store calls that failed", "The log has the cause: \"calls get no answer from Redis\".",
         (Query(rate(f"{STORE}_count", f'{OURS}, error_type="failed"', "db_operation_name"),
                "{{db_operation_name}}"),),
-        unit="reqps", stacked=True,
+        width=12, unit="reqps", stacked=True,
     ),
     Panel(
         "Refused for lost memory", "The store was restarted or failed over; older tokens are refused until they end.",
         (Query(rate("mintage_store_unremembered_total", OURS, "operation"), "{{operation}}"),),
-        unit="reqps",
+        width=12, unit="reqps",
     ),
 )
 
@@ -282,7 +283,7 @@ LOAD = (
 
 REPLICAS = (
     Panel(
-        "Running since", "One that is much younger than the others was restarted.",
+        "Running for", "One that is much younger than the others was restarted.",
         (Query(f"time() - process_start_time_seconds{{{OURS}}}", "{{instance}}"),),
         unit="s",
     ),
@@ -314,7 +315,7 @@ REPLICAS = (
          Query(f"sum(increase(mintage_log_lines_lost_total{{{OURS}}}[5m]))", "log lines lost"),
          Query(f"sum by (signal) (increase(mintage_otlp_export_failures_total{{{OURS}}}[5m]))",
                "{{signal}} not sent")),
-        colors={"panics": RED, "log lines lost": ORANGE},
+        width=24, height=5, colors={"panics": RED, "log lines lost": ORANGE},
     ),
 )
 

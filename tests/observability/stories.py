@@ -181,6 +181,8 @@ story("half as many denials again as yesterday",
       World(minutes=600).set("mintage_denials_total", counter(20, (30, 30))))
 story("a few more refusals than yesterday",
       World(minutes=600).set("mintage_refusals_total", counter(20, (30, 30))))
+story("a new installation, of which nobody knows what is usual",
+      World().set("mintage_denials_total", counter(20)).set("mintage_refusals_total", counter(20)))
 story("the web tier's token is wrong", World()
       .add("mintage_refusals_total", counter(0, (8, 20)), **refused("CALLER_UNKNOWN", issuer="")),
       "MintageCallersRefused")

@@ -36,7 +36,7 @@ def test_exactly_the_alerts_of_a_story_fire_in_it(evaluated: int, promtool: str,
     # JSON is YAML.
     file = tmp_path / "stories.yaml"
     file.write_text(json.dumps(test))
-    run = subprocess.run([promtool, "test", "rules", file], capture_output=True, text=True, timeout=300)
+    run = subprocess.run([promtool, "test", "rules", file], capture_output=True, text=True, timeout=600)
     assert run.returncode == 0, run.stdout + run.stderr
 
 

@@ -80,8 +80,9 @@ class Traffic:
         self._mint(self._github.id_token("testpypi"), self._publisher("11"))
 
     def forged(self) -> None:
-        head, claims, signature = self._github.id_token(AUDIENCE).split(".")
-        self._mint(f"{head}.{claims}.{signature[::-1]}", self._publisher("11"))
+        signed, _ = self._github.id_token(AUDIENCE).rsplit(".", 1)
+        _, signature = self._github.id_token(AUDIENCE).rsplit(".", 1)
+        self._mint(f"{signed}.{signature}", self._publisher("11"))
 
     def replayed(self) -> None:
         """An ID token that comes twice."""

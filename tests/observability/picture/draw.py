@@ -10,7 +10,6 @@ import json
 import math
 import re
 import sys
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,12 +36,15 @@ NAMED = {
     "purple": "#a352cc", "dark-red": "#8f1021", "semi-dark-red": "#c4162a",
 }
 GROUND, PAPER, INK, FAINT = "#f1f3f5", "#ffffff", "#24292e", "#8a9199"
-UNITS = {"s": " s", "reqps": "/s", "percentunit": "%", "bytes": " MiB", "short": ""}
+TIMES = ((172_800, 86_400, " days"), (7200, 3600, " h"), (600, 60, " min"), (0.5, 1, " s"), (0, 0.001, " ms"))
+"""From how many seconds on a time is told so, and of how many one is made."""
+UNITS = {"reqps": "/s", "percentunit": "%", "bytes": " MiB", "short": ""}
 
 
 class Drawing:
     def __init__(self, run: Json) -> None:
         self._start, self._end, self._shown = run["start"], run["end"], run["shown"]
+        self._names: dict[str, str] = run["names"]
         panels = json.loads(DASHBOARD.read_text())["panels"]
         self._height = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in panels)
         size = COLUMNS * UNIT[0], self._height * UNIT[1]
@@ -62,7 +64,9 @@ class Drawing:
         gap_x, gap_y = 0.0025, 0.0008
         box = (x + gap_x, y + gap_y, w - 2 * gap_x, h - 2 * gap_y)
         self.figure.add_artist(
-            matplotlib.patches.Rectangle(box[:2], box[2], box[3], facecolor=PAPER, edgecolor="#d8dde2", linewidth=0.8)
+            matplotlib.patches.Rectangle(
+                box[:2], box[2], box[3], facecolor=PAPER, edgecolor="#d8dde2", linewidth=0.8,
+                zorder=-1)
         )
         line = 1 / (self._height * UNIT[1] * 72)  # a point of the figure's height
         self.figure.text(x + 0.008, y + h - gap_y - 13 * line, panel["title"], fontsize=9.5, fontweight="bold", color=INK)
@@ -73,7 +77,7 @@ class Drawing:
             case "table":
                 self._table(panel, box, answers[0])
             case "state-timeline":
-                self._states(panel, self._axes(box, line, top=26, bottom=22, left=0.09), series)
+                self._states(panel, self._axes(box, line, top=26, bottom=22, left=0.14 if box[2] > 0.5 else 0.09), series)
             case _:
                 rows = self._legend(box, line, panel, series)
                 self._lines(panel, self._axes(box, line, top=24, bottom=20 + 11 * rows, left=0.036), series)
@@ -101,14 +105,18 @@ class Drawing:
         }
         count = 0
         for target, answer in zip(panel["targets"], answers):
-            for series in sorted(answer, key=lambda one: sorted(one["metric"].items())):
-                labels = series["metric"]
+            for series in sorted(answer, key=lambda one: sorted(self._named(one["metric"]).items())):
+                labels = self._named(series["metric"])
                 template = "" if target["legendFormat"] == "__auto" else target["legendFormat"]
                 name = re.sub(r"\{\{(\w+)\}\}", lambda found: labels.get(found[1], ""), template).strip()
                 points = series["values"] if "values" in series else [series["value"]]
                 color = NAMED.get(fixed.get(name, ""), PALETTE[count % len(PALETTE)])
                 count += 1
                 yield name, color, [(float(at) - self._start, float(value)) for at, value in points]
+
+    def _named(self, labels: dict[str, str]) -> dict[str, str]:
+        """What has a free port in it, by the name that it has elsewhere."""
+        return {label: self._names.get(value, value) for label, value in labels.items()}
 
     def _stat(self, panel: Json, box: tuple[float, ...], series: list[tuple[str, str, list[tuple[float, float]]]]) -> None:
         x, y, w, h = box
@@ -147,9 +155,10 @@ class Drawing:
             else:
                 axes.plot([at for at, _ in points], [value for _, value in points], color=color, linewidth=1.3)
         highest = axes.get_ylim()[1]
-        axes.set_ylim(0, max(highest, 1e-9) if series else 1)
+        one, name = next((one, name) for least, one, name in TIMES if highest >= least) if unit == "s" else (1, UNITS[unit])
+        axes.set_ylim(0, 1.08 * max((y for line in axes.lines for y in line.get_ydata()), default=0) or 1)
         axes.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(4))
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.4g}{UNITS[unit]}")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value / one:.3g}{name}")
         if not series:
             axes.text(0.5, 0.5, "no data", transform=axes.transAxes, ha="center", va="center", color=FAINT, fontsize=9)
             axes.set_yticks([])
@@ -182,10 +191,10 @@ class Drawing:
     ) -> int:
         """Writes it below, and says how many rows it took."""
         x, y, w, _ = box
-        room = int(w * COLUMNS * UNIT[0] * 72 / 4.15)
+        room = int(w * COLUMNS * UNIT[0] * 72 / 4.6)
         rows: list[list[tuple[str, str]]] = [[]]
         for name, color, _ in series:
-            name = textwrap.shorten(name, 46, placeholder="…") or panel["title"]
+            name = name or panel["title"]
             if rows[-1] and sum(len(other) + 4 for other, _ in rows[-1]) + len(name) > room:
                 rows.append([])
             rows[-1].append((name, color))
@@ -202,6 +211,7 @@ class Drawing:
 
     def _table(self, panel: Json, box: tuple[float, ...], answer: list[Json]) -> None:
         x, y, w, h = box
+        answer = [row | {"metric": self._named(row["metric"])} for row in answer]
         columns = sorted({label for row in answer for label in row["metric"]}) + ["calls"]
         rows = [[row["metric"].get(label, "") for label in columns[:-1]] + [f"{float(row['value'][1]):.0f}"] for row in answer]
         room = 11

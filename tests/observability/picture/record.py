@@ -27,6 +27,8 @@ from fleet import Installation, Prometheus  # noqa: E402
 from traffic import Pace, Traffic, tried  # noqa: E402
 
 STEP = 3
+GITHUB, GITLAB = "https://github.example", "https://gitlab.example"
+"""What the two issuers stand for: in the picture they are called so."""
 SETTINGS = """
 [limits]
 mint_per_publisher = { burst = 500, count = 500, period = "1m" }
@@ -98,7 +100,9 @@ def main(file: Path) -> None:
                 panel["id"]: answers_of(prometheus, panel, start=start, end=end, step=STEP, interval="20s")
                 for panel in panels()
             }
-    file.write_text(json.dumps({"start": start, "end": end, "shown": shown}))
+            names = {replica.admin: f"replica-{number}" for number, replica in enumerate(installation.replicas)}
+            names |= {installation.github.url: GITHUB, installation.gitlab.url: GITLAB}
+    file.write_text(json.dumps({"start": start, "end": end, "names": names, "shown": shown}))
 
 
 if __name__ == "__main__":
