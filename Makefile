@@ -11,7 +11,7 @@ PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/installed.txt
 REQUIREMENTS := scripts/sbom-requirements.txt \
-	$(addprefix tests/,interop/requirements.txt mesh/requirements.txt chart/requirements.txt) \
+	$(addprefix tests/,interop/requirements.txt mesh/requirements.txt chart/requirements.txt observability/requirements.txt) \
 	$(addprefix python/tests/,requirements.txt pep807/requirements.txt e2e/requirements.txt) \
 	$(addprefix python/integrations/,example_index/requirements.txt warehouse/requirements.txt)
 
@@ -30,6 +30,7 @@ demo: tools ## the whole story on one machine: mint, narrow, verify, refuse
 
 test: tools $(INSTALLED) ## all tests, those with PyPI's own libraries too
 	@scripts/redis-server $(VENV)
+	@scripts/prometheus $(VENV)
 	MINTAGE_TEST_REQUIRE_REDIS=1 cargo test --locked
 	$(VENV)/bin/python tests/interop/make_vectors.py --check
 	$(VENV)/bin/python -m pytest tests/interop
@@ -41,6 +42,7 @@ test: tools $(INSTALLED) ## all tests, those with PyPI's own libraries too
 	$(VENV)/bin/python python/tests/versions.py
 	$(VENV)/bin/python tests/chart/install_tools.py $(VENV)/tools
 	$(VENV)/bin/python -m pytest tests/chart
+	$(VENV)/bin/python -m pytest tests/observability
 
 lint: tools $(INSTALLED) ## formatting, clippy, the contract, the dependencies
 	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 \
@@ -54,6 +56,7 @@ lint: tools $(INSTALLED) ## formatting, clippy, the contract, the dependencies
 	$(VENV)/bin/python -m mypy --config-file tests/image/mypy.ini tests/image scripts/sbom.py
 	$(VENV)/bin/python -m mypy --config-file tests/mesh/mypy.ini tests/mesh
 	$(VENV)/bin/python -m mypy --config-file tests/chart/mypy.ini tests/chart
+	$(VENV)/bin/python -m mypy --config-file tests/observability/mypy.ini tests/observability helm/dashboard.py
 	$(VENV)/bin/python -m mypy --strict scripts/chart-readme
 	cd python/integrations/pypiserver && ../../../$(VENV)/bin/python -m mypy mintage_pypiserver.py
 	cd python/integrations/devpi && ../../../$(VENV)/bin/python -m mypy src

