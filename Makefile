@@ -2,7 +2,7 @@
 # it needs, on a fresh Debian or Ubuntu with a Rust toolchain, as root or not.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench image vectors tools
+.PHONY: help demo test lint bench image vectors dashboard tools
 SHELL := /bin/sh
 # Where rustup puts a toolchain, for shells that haven't heard of it yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -81,6 +81,17 @@ image: tools $(INSTALLED) ## a Docker image of the release, and what is in it
 
 vectors: $(INSTALLED) ## makes tests/vectors/ anew with PyPI's own libraries
 	$(VENV)/bin/python tests/interop/make_vectors.py
+
+# Grafana has no part in it: the panels' queries are asked of a real Prometheus, and drawn.
+dashboard: tools $(INSTALLED) ## draws docs/dashboard.png anew: seven minutes of a real load
+	@scripts/redis-server $(VENV)
+	@scripts/prometheus $(VENV)
+	@cargo build --quiet --locked
+	@$(PYTHON) -m venv $(VENV)/picture
+	@$(VENV)/picture/bin/python -m pip install --quiet --disable-pip-version-check \
+		--requirement tests/observability/picture/requirements.txt
+	$(VENV)/bin/python tests/observability/picture/record.py target/dashboard.json
+	$(VENV)/picture/bin/python tests/observability/picture/draw.py target/dashboard.json docs/dashboard.png
 
 # A C compiler links Rust's programs and builds aws-lc.
 tools:
