@@ -86,6 +86,10 @@ story("a panic of yesterday", World().set("mintage_panics_total", gauge(1)))
 story("the store gone for 6 minutes", without_answers(6),
       "MintageStoreDown", "MintageNotReady", "MintageMintFailing", "MintageErrorBudgetFast")
 story("the store gone for half a minute", without_answers(1))
+story("the store was gone, and is back for 4 minutes", World()
+      .answers("Mint", "UNAVAILABLE", counter(0, (6, 60), (4, 0)))
+      .store("redeem", counter(0, (6, 60), (4, 0)), error="failed")
+      .set("mintage_store_up", gauge(1, (6, 0), (4, 1))), "MintageErrorBudgetFast")
 story("one Mint in fifty fails for an hour and a half",
       World(minutes=480).answers("Mint", "UNAVAILABLE", counter(0, (90, 1.2))),
       "MintageErrorBudgetFast", "MintageErrorBudgetSlow")
