@@ -61,7 +61,10 @@ fn check(config: &Table) {
     let own = rcgen::generate_simple_self_signed(["mintage.internal".to_owned()]).unwrap();
     fs::write(home.path().join("tls.crt"), own.cert.pem()).unwrap();
     fs::write(home.path().join("tls.key"), own.signing_key.serialize_pem()).unwrap();
-    fs::write(home.path().join("clients-ca.crt"), authority.cert.pem()).unwrap();
+    for authorities in ["clients-ca.crt", "collector-ca.pem"] {
+        fs::write(home.path().join(authorities), authority.cert.pem()).unwrap();
+    }
+    fs::write(home.path().join("otlp-headers"), "x-key: of a test").unwrap();
     let file = home.path().join("mintage.toml");
     fs::write(&file, &config).unwrap();
     let checked = mintage().args(["config", "check", "--config"]).arg(&file).output().unwrap();

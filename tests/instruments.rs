@@ -403,13 +403,14 @@ async fn a_panic_is_counted_as_a_defect() {
     let config = Config::parse(&toml, Path::new("/"), std::iter::empty()).unwrap();
     let key_id = KeyId::parse("k1").unwrap();
     let keys = [(key_id.clone(), MasterKey::new(&MASTER_KEY).unwrap())];
-    let dice = Arc::new(Dice(AtomicBool::new(true)));
+    let dice = Arc::new(Dice(AtomicBool::new(false)));
     let world =
         World { clock: Arc::new(ManualClock::at(BEGIN)), randomness: Arc::clone(&dice) as _ };
     let keyring = Keyring::new(keys.into(), key_id).unwrap();
     let server = Server::start(&config, keyring, world).unwrap();
     let mut client = client(&server, Some(WEB)).await;
     let mut steps = Steps::new(&server);
+    dice.0.store(true, Ordering::SeqCst);
     client.mint(for_user(None)).await.unwrap_err();
     let refused = refusal("Mint", "", "", "INTERNAL");
     steps.moved("a panic", called("web", "Mint", "INTERNAL"), &[&refused, "mintage_panics_total"]);
