@@ -5,6 +5,8 @@
 //! moment, the chance, the key) is kept with the mark, so that the same call can
 //! get the very same token again.
 
+use std::time::Duration;
+
 use super::{
     Admitted, Bearer, Charged, Client, Limit, MARK_SLACK, Reason, Refusal, Retry, Right, Service,
     id_token::Proven,
@@ -177,7 +179,8 @@ impl Service {
         let first = self.write(at, &grant, &subject, &seed)?;
         let limits = self.limits.publisher_mint(client.ip, &at.index().name, &publisher.id);
         let redemption = redemption(at, &claims, retry, seed, now);
-        let (minted, written) = match self.redeem(redemption.as_ref(), limits, now).await? {
+        let window = RetryWindow(at.index().retry_window);
+        let (minted, written) = match self.redeem(redemption.as_ref(), limits, window, now).await? {
             Redeeming::First => (Minted::Now, first),
             Redeeming::Repeated(seed) => (Minted::Before, self.write(at, &grant, &subject, &seed)?),
         };
@@ -191,6 +194,7 @@ impl Service {
         &self,
         redemption: Option<&Redemption>,
         (names, limits): (Vec<Limit>, Vec<LimitSpend>),
+        window: RetryWindow,
         now: Timestamp,
     ) -> Result<Redeeming, Refusal> {
         let redeemed = match redemption {
@@ -206,8 +210,8 @@ impl Service {
         };
         match redeemed {
             Redeemed::Now => Ok(Redeeming::First),
-            Redeemed::Again(first) => Ok(Redeeming::Repeated(first)),
-            Redeemed::Before => Err(Refusal::new(
+            Redeemed::Again(first) if window.holds(&first, now) => Ok(Redeeming::Repeated(first)),
+            Redeemed::Again(_) | Redeemed::Before => Err(Refusal::new(
                 Reason::IdTokenReused,
                 "the ID token was used before; the job must ask its provider for a fresh one",
             )),
@@ -316,6 +320,19 @@ enum Redeeming {
     First,
     /// Again, inside the retry window: with what the first token was made of.
     Repeated(Seed),
+}
+
+/// For how long the same call gets the same token.
+#[derive(Clone, Copy)]
+struct RetryWindow(Duration);
+
+impl RetryWindow {
+    /// Whether a call that left this seed lies in it. Who can write to the store could
+    /// leave any other, and have a token begin, and end, when he likes.
+    fn holds(self, first: &Seed, now: Timestamp) -> bool {
+        let (begin, end) = (now.minus(self.0).minus(MARK_SLACK), now.plus(MARK_SLACK));
+        begin <= first.minted_at && first.minted_at <= end
+    }
 }
 
 /// What is marked. An ID token by its issuer and `jti`; where it has none, only

@@ -15,6 +15,7 @@ mod failover;
 mod faults;
 mod load;
 mod lost_memory;
+mod planted;
 mod races;
 mod waiting;
 
