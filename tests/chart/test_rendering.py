@@ -228,12 +228,14 @@ def test_callers_change_without_new_pods_and_the_rest_of_the_configuration_with_
         assert checksum(helm4.render("memory", changed)) != checksum(before), changed
 
 
-def test_the_pod_waits_before_it_is_told_to_stop_and_has_time_to_end(helm4: Helm) -> None:
-    pod = helm4.render("memory").pod["spec"]
-    assert pod["containers"][0]["lifecycle"] == {"preStop": {"sleep": {"seconds": 5}}}
-    assert pod["terminationGracePeriodSeconds"] == 40 > 5 + 25
-    without = helm4.render("memory", {"preStopSeconds": 0})
-    assert "lifecycle" not in without.container
+def test_the_pod_takes_calls_for_a_while_once_it_is_told_to_stop_and_has_time_to_end(
+    helm4: Helm,
+) -> None:
+    rendered = helm4.render("memory")
+    server = tomllib.loads(rendered.toml)["server"]
+    assert (server["drain_delay"], server["shutdown_grace"]) == ("5s", "25s")
+    assert rendered.pod["spec"]["terminationGracePeriodSeconds"] == 40 > 5 + 25
+    assert "lifecycle" not in rendered.container, "nothing has to be waited for before"
     own = {"preStop": {"httpGet": {"path": "/livez", "port": "admin"}}}
     assert helm4.render("memory", {"lifecycle": own}).container["lifecycle"] == own
 

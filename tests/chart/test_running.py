@@ -29,6 +29,9 @@ CALLER = b"test"
 
 PASSWORD = "a password, made for tests".replace(" ", "-")
 
+SLOWLY = {"config.server.drain_delay": "10m", "terminationGracePeriodSeconds": 640}
+"""A pod leaves as slowly as this machine may look at it; told again, it hurries."""
+
 RIGHTS = (
     "~mintage:* +info +select +eval +evalsha +get +getrange +set +del +hmget +hset +time +wait"
     " +cluster|slots +asking"
@@ -122,7 +125,7 @@ def serve(
     }
     assert ran["writes"] is False, "the root is read-only"
     assert ran["code"] == 0, ran["log"]
-    assert (ran["listened"], ran["listens"]) == (True, False)
+    assert ran["leaving"] == {"live": True, "listens": True} and ran["listens"] is False
     for secret in (PASSWORD, "pypi-Ag"):
         assert secret not in ran["log"]
     return ran
@@ -144,12 +147,12 @@ WHOLE = [
 def test_a_pod_with_its_memory_runs_and_takes_keys_and_callers_that_change(
     helm4: Helm, cluster: Cluster, a_node: Node
 ) -> None:
-    rendered = helm4.render("memory")
+    rendered = helm4.render("memory", SLOWLY)
     keys = dict(cluster.objects["mintage-keyring"])
     keys["2026-12"] = base64.b64encode(os.urandom(32))
     secret = {**cluster.objects, "mintage-keyring": keys}
     others = [{"name": "new", "token_sha256": "0" * 64, "may": ["verify"]}]
-    fresh = helm4.render("memory", {"config.callers": others})
+    fresh = helm4.render("memory", {**SLOWLY, "config.callers": others})
     later = container_of(fresh.pod["spec"], Cluster(secret).with_release(fresh))["mounts"]
     plain = container_of(rendered.one("Pod", "-smoke")["spec"], cluster.with_release(rendered))
     ran = serve(a_node, rendered, cluster, smoke_after=plain, changes=[
@@ -167,18 +170,18 @@ def test_a_pod_with_its_memory_runs_and_takes_keys_and_callers_that_change(
 def test_a_pod_with_tls_runs_and_knows_its_callers_by_their_spiffe_ids(
     helm4: Helm, cluster: Cluster, a_node: Node
 ) -> None:
-    ran = serve(a_node, helm4.render("tls"), cluster)
+    ran = serve(a_node, helm4.render("tls", SLOWLY), cluster)
     assert asked(ran["smoke"]) == WHOLE
 
 
 def test_a_pod_with_what_a_csi_driver_mounts_runs(
     helm4: Helm, cluster: Cluster, a_node: Node
 ) -> None:
-    serve(a_node, helm4.render("tls-volume"), cluster)
+    serve(a_node, helm4.render("tls-volume", SLOWLY), cluster)
 
 
 def test_a_pod_with_generated_keys_runs(helm4: Helm, cluster: Cluster, a_node: Node) -> None:
-    rendered = helm4.render("generated-keyring")
+    rendered = helm4.render("generated-keyring", SLOWLY)
     ran = serve(a_node, rendered, cluster)
     assert asked(ran["smoke"]) == ["health"]
 
@@ -213,7 +216,7 @@ user mintage on >{PASSWORD} {RIGHTS}
 """)
     server = {"command": [program, str(config)], "port": 6380}
     # A debug build on a machine that stalls takes its time to shake hands.
-    rendered = helm4.render("production", {"config.store.timeout": "10s"})
+    rendered = helm4.render("production", {**SLOWLY, "config.store.timeout": "10s"})
     ran = serve(a_node, rendered, cluster, servers=[server])
     assert asked(ran["smoke"]) == WHOLE
     assert "connected to Redis" in ran["log"]
@@ -222,7 +225,7 @@ user mintage on >{PASSWORD} {RIGHTS}
 def test_pods_beside_the_charts_own_valkey_run(
     helm4: Helm, cluster: Cluster, a_node: Node
 ) -> None:
-    rendered = helm4.render("valkey")
+    rendered = helm4.render("valkey", SLOWLY)
     [valkey] = rendered.one("Deployment", "-valkey")["spec"]["template"]["spec"]["containers"]
     [port] = valkey["ports"]
     server = {"command": [redis(), *valkey["args"]], "port": port["containerPort"]}

@@ -213,13 +213,25 @@ CAN_NOT_WORK: dict[str, tuple[str, Values, str]] = {
     ),
     "less time to end than running calls get": (
         "memory", {"terminationGracePeriodSeconds": 30},
-        "terminationGracePeriodSeconds=30 must be longer than config.server.shutdown_grace and"
-        " preStopSeconds together, which are 30 seconds: running calls would be cut off.",
+        "terminationGracePeriodSeconds=30 must be longer than config.server.drain_delay and"
+        " config.server.shutdown_grace together, which are 30 seconds: running calls would be cut off.",
     ),
     "running calls that get longer than there is": (
         "memory", {"config.server.shutdown_grace": "1m500ms"},
-        "terminationGracePeriodSeconds=40 must be longer than config.server.shutdown_grace and"
-        " preStopSeconds together, which are 66 seconds: running calls would be cut off.",
+        "terminationGracePeriodSeconds=40 must be longer than config.server.drain_delay and"
+        " config.server.shutdown_grace together, which are 66 seconds: running calls would be cut off.",
+    ),
+    "a delay that leaves running calls no time": (
+        "memory", {"config.server.drain_delay": 15},
+        "terminationGracePeriodSeconds=40 must be longer than config.server.drain_delay and"
+        " config.server.shutdown_grace together, which are 40 seconds: running calls would be cut off.",
+    ),
+    "less time to end than the service's own defaults": (
+        "memory",
+        {"config.server.drain_delay": None, "config.server.shutdown_grace": None,
+         "terminationGracePeriodSeconds": 25},
+        "terminationGracePeriodSeconds=25 must be longer than config.server.drain_delay and"
+        " config.server.shutdown_grace together, which are 25 seconds: running calls would be cut off.",
     ),
     "TLS without a certificate": (
         "memory", {"tls.enabled": True},
@@ -342,6 +354,14 @@ CAN_NOT_WORK: dict[str, tuple[str, Values, str]] = {
 def sentences(said: str) -> list[str]:
     """Those that the chart itself says."""
     return [line.removeprefix("  - ") for line in said.splitlines() if line.startswith("  - ")]
+
+
+def test_a_pod_that_waits_for_nothing_needs_no_time_to_end(helm4: Helm) -> None:
+    for nothing in (0, "0s"):
+        helm4.render("memory", {
+            "config.server.drain_delay": nothing, "config.server.shutdown_grace": nothing,
+            "terminationGracePeriodSeconds": 1,
+        })
 
 
 @pytest.mark.parametrize("case", CAN_NOT_WORK)

@@ -142,10 +142,10 @@ autoscaling has nothing to steer by: give it targetCPUUtilizationPercentage or m
 {{- end -}}
 
 {{- define "mintage.refuse.end" -}}
-{{- $grace := int (include "mintage.seconds" (default "25s" .Values.config.server.shutdown_grace)) -}}
-{{- $before := ternary 0 (int .Values.preStopSeconds) (not (empty .Values.lifecycle)) -}}
-{{- if le (int .Values.terminationGracePeriodSeconds) (add $grace $before | int) }}
-terminationGracePeriodSeconds={{ int .Values.terminationGracePeriodSeconds }} must be longer than config.server.shutdown_grace and preStopSeconds together, which are {{ add $grace $before }} seconds: running calls would be cut off.
+{{- $delay := int (include "mintage.seconds" (dig "server" "drain_delay" "0s" .Values.config)) -}}
+{{- $grace := int (include "mintage.seconds" (dig "server" "shutdown_grace" "25s" .Values.config)) -}}
+{{- if le (int .Values.terminationGracePeriodSeconds) (add $delay $grace | int) }}
+terminationGracePeriodSeconds={{ int .Values.terminationGracePeriodSeconds }} must be longer than config.server.drain_delay and config.server.shutdown_grace together, which are {{ add $delay $grace }} seconds: running calls would be cut off.
 {{- end }}
 {{- end -}}
 

@@ -127,11 +127,13 @@ class Container:
     def runs(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def end(self, *, told: bool) -> int:
-        """Its exit code; `told`: once it was told to end."""
+    def tell_to_end(self) -> None:
         assert self._process is not None
-        if told:
-            self._process.terminate()
+        self._process.terminate()
+
+    def end(self) -> int:
+        """Its exit code."""
+        assert self._process is not None
         try:
             return self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
@@ -186,7 +188,7 @@ def listens(port: int) -> bool:
 
 def finished(container: Container) -> dict[str, Any]:
     container.start()
-    return {"code": container.end(told=False), "log": container.log()}
+    return {"code": container.end(), "log": container.log()}
 
 
 def served(container: Container, plan: dict[str, Any], make: Callable[..., Container]) -> dict[str, Any]:
@@ -215,9 +217,16 @@ def served(container: Container, plan: dict[str, Any], make: Callable[..., Conta
                    f"{change['says']}: {container.log()}")
     if plan.get("smoke_after"):
         told["smoke_after"] = finished(make(plan["smoke_after"]))
-    # Whoever connects once it was told to end finds nobody: what `preStop` waits for.
-    told["listened"] = listens(pod["ports"]["grpc"])
-    told["code"] = container.end(told=True)
+    # Whoever has not heard yet that it goes still finds it there: what `drain_delay` is for.
+    container.tell_to_end()
+    wait_until(lambda: "leaving: " in container.log(), f"it leaves: {container.log()}")
+    wait_until(lambda: not probed("readinessProbe"), f"it isn't ready: {container.log()}")
+    told["leaving"] = {
+        "live": probed("livenessProbe"), "listens": listens(pod["ports"]["grpc"])
+    }
+    # Told again, it waits no longer.
+    container.tell_to_end()
+    told["code"] = container.end()
     told["listens"] = listens(pod["ports"]["grpc"])
     told["log"] = container.log()
     return told
