@@ -102,8 +102,6 @@ def test_the_service_takes_every_scenarios_configuration(
 ) -> None:
     rendered = helm4.render(scenario)
     ran = a_node.run({"pod": check(rendered, cluster)})
-    if scenario == "telemetry" and "telemetry: is unknown" in ran["log"]:
-        pytest.skip("NOT TESTED, telemetry: this build of the service doesn't know [telemetry]")
     assert ran["code"] == 0, ran["log"]
     assert "is good." in ran["log"]
     for index in ("pypi", "internal"):
