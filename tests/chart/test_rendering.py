@@ -174,7 +174,9 @@ def test_what_is_mounted_is_what_the_configuration_reads(helm4: Helm, scenario: 
     volumes = {volume["name"] for volume in rendered.pod["spec"]["volumes"]}
     mounts = {mount["mountPath"]: mount["name"] for mount in rendered.container["volumeMounts"]}
     assert set(mounts.values()) == volumes, "nothing is mounted for nothing"
-    assert all(mount["readOnly"] for mount in rendered.container["volumeMounts"])
+    for mount in rendered.container["volumeMounts"]:
+        assert mount["readOnly"]
+        assert not {"subPath", "subPathExpr"} & set(mount), "what changes would never arrive"
     named = re.findall(r'= "(/[^"]+)"', rendered.toml) + rendered.container["args"][2:]
     folders = {path if path in mounts else str(Path(path).parent) for path in named}
     assert folders == set(mounts)
@@ -210,22 +212,28 @@ def test_the_configuration_is_what_the_values_say(helm: Helm) -> None:
     assert tomllib.loads(half.toml)["telemetry"] == {"trace_ratio": 0.25}
 
 
-def checksum(rendered: Rendered) -> str:
-    text: str = rendered.pod["metadata"]["annotations"]["checksum/config"]
-    return text
-
-
-def test_callers_change_without_new_pods_and_the_rest_of_the_configuration_with_them(
+def test_callers_and_the_key_that_mints_change_without_new_pods_and_the_rest_with_them(
     helm4: Helm,
 ) -> None:
     before = helm4.render("memory")
     other = [{"name": "other", "token_sha256": "0" * 64, "may": ["verify"]}]
-    callers = helm4.render("memory", {"config.callers": other})
-    assert callers.toml != before.toml and checksum(callers) == checksum(before)
+    for taken in ({"config.callers": other}, {"keyring.current": "2026-12"}):
+        after = helm4.render("memory", taken)
+        assert after.toml != before.toml and after.pod == before.pod, taken
     # The first caller and the last are taken with a restart.
     nobody = {"config.callers": [], "config.allow_anonymous_callers": True}
-    for changed in (nobody, {"keyring.current": "2026-12"}, {"config.log.filter": "debug"}):
-        assert checksum(helm4.render("memory", changed)) != checksum(before), changed
+    for changed in (nobody, {"config.log.filter": "debug"}):
+        assert helm4.render("memory", changed).checksum != before.checksum, changed
+
+
+def test_a_generated_key_begins_to_mint_without_new_pods_and_comes_and_goes_with_them(
+    helm4: Helm,
+) -> None:
+    before = helm4.render("generated-keyring")
+    moved = helm4.render("generated-keyring", {"keyring.current": "2026-12"})
+    assert moved.toml != before.toml and moved.pod == before.pod
+    another = {"keyring.generate.keys": ["2026-11", "2026-12", "2027-01"]}
+    assert helm4.render("generated-keyring", another).pod != before.pod
 
 
 def test_the_pod_takes_calls_for_a_while_once_it_is_told_to_stop_and_has_time_to_end(

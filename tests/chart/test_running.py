@@ -142,27 +142,35 @@ WHOLE = [
 ]
 
 
-def test_a_pod_with_its_memory_runs_and_takes_keys_and_callers_that_change(
+def test_a_pod_with_its_memory_runs_and_takes_what_changes_without_a_new_pod(
     helm4: Helm, cluster: Cluster, a_node: Node
 ) -> None:
+    """The README's way to change keys, and other callers after that."""
     rendered = helm4.render("memory", SLOWLY)
-    keys = dict(cluster.objects["mintage-keyring"])
-    keys["2026-12"] = base64.b64encode(os.urandom(32))
-    secret = {**cluster.objects, "mintage-keyring": keys}
+    keys = {**cluster.objects["mintage-keyring"], "2026-12": base64.b64encode(os.urandom(32))}
+    later = Cluster({**cluster.objects, "mintage-keyring": keys})
+    moved = {**SLOWLY, "keyring.current": "2026-12"}
     others = [{"name": "new", "token_sha256": "0" * 64, "may": ["verify"]}]
-    fresh = helm4.render("memory", {**SLOWLY, "config.callers": others})
-    later = container_of(fresh.pod["spec"], Cluster(secret).with_release(fresh))["mounts"]
-    plain = container_of(rendered.one("Pod", "-smoke")["spec"], cluster.with_release(rendered))
-    ran = serve(a_node, rendered, cluster, smoke_after=plain, changes=[
-        {"path": path, "volume": later[path], "says": says}
-        for path, says in {
-            "/etc/mintage/keys": "the keyring changed",
-            "/etc/mintage/config": "the callers changed",
-        }.items()
+
+    def change(path: str, values: dict[str, Any], says: str) -> dict[str, Any]:
+        fresh = helm4.render("memory", values)
+        assert fresh.pod == rendered.pod, "there would be a rollout"
+        container = container_of(fresh.pod["spec"], later.with_release(fresh))
+        return {"path": path, "volume": container["mounts"][path], "says": says}
+
+    ran = serve(a_node, rendered, cluster, changes=[
+        change("/etc/mintage/keys", SLOWLY, "the keyring changed"),
+        change("/etc/mintage/config", moved, r'current: \"2026-12\"'),
+        change("/etc/mintage/config", {**moved, "config.callers": others}, "the callers changed"),
     ])
-    assert asked(ran["smoke"]) == WHOLE
+    known, minting, stranger = ran["smokes"]
+    assert [asked(smoke) for smoke in (ran["smoke"], known, minting)] == [WHOLE] * 3
     # The caller that `helm test` calls as is not among the new ones.
-    assert ran["smoke_after"]["code"] == 1 and "CALLER_UNKNOWN" in ran["smoke_after"]["log"]
+    assert stranger["code"] == 1 and "CALLER_UNKNOWN" in stranger["log"]
+    before, _, after = ran["log"].partition(r'current: \"2026-12\"')
+    assert "m1.2026-11-21-k3fz." in before and "m1.2026-12." not in before
+    assert "m1.2026-12." in after and "m1.2026-11-21-k3fz." not in after
+    assert "in what needs a restart" not in ran["log"]
 
 
 def test_a_pod_with_tls_runs_and_knows_its_callers_by_their_spiffe_ids(

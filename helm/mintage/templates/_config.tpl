@@ -35,10 +35,12 @@
 {{ include "mintage.toml" (dict "path" "" "table" (include "mintage.config" . | fromYaml)) | trim }}
 {{ end -}}
 
-{{/* What of it takes a new pod to change: all but the callers, and whether there are any. */}}
+{{/* What of it takes a new pod to change. Not the key that mints and the callers, which pods
+     read anew; but whether there are any callers. */}}
 {{- define "mintage.config.checksum" -}}
 {{- $config := include "mintage.config" . | fromYaml -}}
 {{- $_ := set $config "callers" (not (empty .Values.config.callers)) -}}
+{{- $_ := unset $config.keyring "current" -}}
 {{- toYaml $config | sha256sum -}}
 {{- end -}}
 

@@ -215,8 +215,8 @@ def served(container: Container, plan: dict[str, Any], make: Callable[..., Conta
         container.lay(change["path"], change["volume"])
         wait_until(lambda change=change: change["says"] in container.log(),  # type: ignore[misc]
                    f"{change['says']}: {container.log()}")
-    if plan.get("smoke_after"):
-        told["smoke_after"] = finished(make(plan["smoke_after"]))
+        if plan.get("smoke"):
+            told.setdefault("smokes", []).append(finished(make(plan["smoke"])))
     # Whoever has not heard yet that it goes still finds it there: what `drain_delay` is for.
     container.tell_to_end()
     wait_until(lambda: "leaving: " in container.log(), f"it leaves: {container.log()}")

@@ -63,6 +63,12 @@ class Rendered:
         text: str = self.one("ConfigMap")["data"]["mintage.toml"]
         return text
 
+    @property
+    def checksum(self) -> str:
+        """What another configuration begins a rollout by."""
+        text: str = self.pod["metadata"]["annotations"]["checksum/config"]
+        return text
+
 
 class Helm:
     """One Helm, with folders of its own."""
