@@ -199,7 +199,7 @@ def redis() -> str:
     return program
 
 
-def test_pods_of_production_run_with_redis_over_tls(
+def test_pods_of_production_run_with_redis_over_tls_and_take_another_password(
     helm4: Helm, cluster: Cluster, a_node: Node, tmp_path: Path
 ) -> None:
     program, files = redis(), cluster.objects["mintage-redis"]
@@ -218,14 +218,21 @@ dir {tmp_path}
 save ""
 maxmemory-policy noeviction
 user default off
-user mintage on >{PASSWORD} {RIGHTS}
+user mintage on >{PASSWORD} >{PASSWORD}-too {RIGHTS}
 """)
     server = {"command": [program, str(config)], "port": 6380}
     # A debug build on a machine that stalls takes its time to shake hands.
     rendered = helm4.render("production", {**SLOWLY, "config.store.timeout": "10s"})
-    ran = serve(a_node, rendered, cluster, servers=[server])
-    assert asked(ran["smoke"]) == WHOLE
+    secret = {**files, "password": f"{PASSWORD}-too".encode()}
+    later = Cluster({**cluster.objects, "mintage-redis": secret}).with_release(rendered)
+    path = "/etc/mintage/redis"
+    ran = serve(a_node, rendered, cluster, servers=[server], changes=[{
+        "path": path, "volume": container_of(rendered.pod["spec"], later)["mounts"][path],
+        "says": "the store's credentials changed",
+    }])
+    assert [asked(smoke) for smoke in (ran["smoke"], *ran["smokes"])] == [WHOLE] * 2
     assert "connected to Redis" in ran["log"]
+    assert "in what needs a restart" not in ran["log"]
 
 
 def test_pods_beside_the_charts_own_valkey_run(
