@@ -198,7 +198,7 @@ story("a clock is late", World().add("mintage_refusals_total", counter(0, (10, 2
       **refused("ID_TOKEN_NOT_YET_VALID")), "MintageClockOff")
 
 # Files.
-for what in ("keyring", "callers", "certificates"):
+for what in ("keyring", "configuration", "certificates"):
     story(f"the newest {what} can't be read",
           World().set("mintage_reload_failed", gauge(0, (8, 1)), what=what), "MintageReloadFailed")
 story("a key that reached one replica only",

@@ -173,7 +173,7 @@ class World:
         }
         for metric, value in steady.items():
             self.add(metric, gauge(value))
-        for what in ("keyring", "callers", "certificates"):
+        for what in ("keyring", "configuration", "certificates"):
             self.add("mintage_reload_failed", gauge(0), what=what)
         self.add("mintage_tls_certificate_not_after_timestamp_seconds", at_end(60 * 86400))
 
