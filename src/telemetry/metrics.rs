@@ -31,8 +31,14 @@ pub const BUCKETS: [f64; 15] = [
 
 /// Combinations of labels that a metric keeps apart. What comes beyond is counted
 /// together, under `otel_metric_overflow`: a bound of memory for whoever configures
-/// thousands of indexes.
-pub const MAX_SERIES: usize = 2_000;
+/// thousands of indexes. Room for as many is made at the start.
+pub const MAX_SERIES: usize = 200;
+
+/// The same of those in [`WIDE`].
+pub const MAX_WIDE_SERIES: usize = 2_000;
+
+/// Metrics by index and by more than that.
+const WIDE: [&str; 3] = ["mintage.refusals", "mintage.denials", "mintage.tokens.minted"];
 
 /// The type of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -89,7 +95,9 @@ impl Metrics {
 
 /// How an instrument's numbers are kept.
 fn shape(instrument: &Instrument) -> Option<Stream> {
-    let stream = Stream::builder().with_cardinality_limit(MAX_SERIES);
+    let wide = WIDE.contains(&instrument.name());
+    let most = if wide { MAX_WIDE_SERIES } else { MAX_SERIES };
+    let stream = Stream::builder().with_cardinality_limit(most);
     let stream = match instrument.kind() {
         InstrumentKind::Histogram => {
             let boundaries = BUCKETS.to_vec();
