@@ -39,6 +39,9 @@ async fn at_once(
     answers
 }
 
+/// What a machine may take for all these calls.
+const A_WHILE: Duration = Duration::from_secs(60);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_limit_that_replicas_share_admits_exactly_its_burst() {
     let Some(Backing { redis: Some(url) }) = Backing::in_redis().await else { return };
@@ -69,8 +72,9 @@ async fn a_limit_that_replicas_share_admits_exactly_its_burst() {
         assert_eq!(counts.get("RATE_LIMITED"), Some(&(2 * BURST)), "{name}: {counts:?}");
         for refused in answers.into_iter().filter_map(Result::err) {
             let wait = refused.retry_after.unwrap();
-            let least = INTERVAL - Duration::from_secs(60);
-            assert!(wait > least && wait <= INTERVAL, "{name}: {wait:?}");
+            // By the clock of the call, which may have begun before the one that spent the last.
+            let about = INTERVAL - A_WHILE..INTERVAL + A_WHILE;
+            assert!(about.contains(&wait), "{name}: {wait:?}");
         }
     }
 }
